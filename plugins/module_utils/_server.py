@@ -24,8 +24,8 @@ except ImportError:
 CONNECT_TIMEOUT = 10
 """Seconds that a login may take unless `connect_params` says otherwise."""
 
-SESSION_OPTIONS = "-c synchronous_commit=local -c log_min_error_statement=panic"
-"""Our own sessions never wait for a synchronous standby, and never put a statement into the server's log."""
+SESSION_OPTIONS = "-c synchronous_commit=local"
+"""Our own sessions never wait for a synchronous standby, which might be the one that is being repaired."""
 
 
 class CannotConnect(WalstreamError):
