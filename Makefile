@@ -1,0 +1,52 @@
+.DEFAULT_GOAL := help
+.PHONY: help doctor setup image up status verify down lint unit sanity molecule test
+
+PYTHON ?= python3
+SUITE  ?= bookworm
+VENV   := .venv
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+
+help:  ## Show this help
+	@sed -n 's/^\([a-z]*\):.*  ## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+doctor:  ## Say in one sentence what this machine lacks, if anything
+	@PYTHON=$(PYTHON) scripts/doctor
+
+setup: doctor $(VENV)/.stamp  ## Create the virtual environment
+
+$(VENV)/.stamp: requirements.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --requirement requirements.txt
+	@touch $@
+
+image: doctor  ## Build the node image where its inputs changed (SUITE=bookworm)
+	@docker/build $(SUITE)
+
+up: setup image  ## Build, start, replicate and prove the two containers
+	ansible-playbook playbooks/site.yml
+
+status: setup  ## Show who streams from whom
+	@ansible-playbook playbooks/status.yml
+
+verify: setup  ## Prove that replication works; changes nothing
+	ansible-playbook playbooks/verify.yml
+
+down: setup  ## Remove the containers, their network and their volumes
+	ansible-playbook playbooks/teardown.yml
+
+lint: setup  ## Lint YAML, Python and types
+	ruff check .
+	ruff format --check .
+	mypy
+	ansible-lint --offline
+
+unit: setup  ## Run the unit tests
+	pytest
+
+sanity: setup  ## Run ansible-test sanity on a copy of the tracked files
+	scripts/sanity
+
+molecule: setup image  ## Run every molecule scenario
+	molecule test --all
+
+test: lint unit sanity molecule  ## Run everything that we call tests
