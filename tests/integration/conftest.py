@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Real PostgreSQL servers in containers, and modules executed on them by Ansible itself.
 
-`servers("bookworm")` gives a container with an empty plain-layout cluster that is running. It is removed when the
-test ends, however it ends; what a killed run left behind goes at the start of the next one. A test that asks for
-the fixture `suite` runs once for each release.
+`servers("bookworm")` gives a container with a new cluster that is running, in the plain layout. It
+is removed when the test ends, however it ends; what a killed run left behind goes at the start of the
+next one. A test that asks for the fixture `suite` runs once for each release.
 
 WALSTREAM_TEST_SUITES         which Debian releases to try, separated by spaces (default: all)
 WALSTREAM_TEST_IMAGE_PREFIX   the images are PREFIX:SUITE (default: walstream-node)
@@ -18,8 +18,9 @@ import subprocess
 import sys
 import time
 import uuid
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, Optional
+from typing import Any
 
 import pytest
 
@@ -29,7 +30,7 @@ MAJORS = {"bullseye": 13, "bookworm": 15, "trixie": 17, "sid": 18}
 SUITES = os.environ.get("WALSTREAM_TEST_SUITES", " ".join(MAJORS)).split()
 LABEL = "walstream.test"
 OUR_PID = f"{LABEL}.pid={os.getpid()}"
-REPLICATION_PASSWORD = "repl pass'w\\ord"  # noqa: S105  (awkward on purpose)
+REPLICATION_PASSWORD = "repl pass'w\\ord"  # awkward on purpose
 
 SETTINGS = {
     "listen_addresses": "'*'",
@@ -41,18 +42,25 @@ SETTINGS = {
 }
 
 
-def docker(*arguments: str, check: bool = True, text_input: Optional[str] = None) -> str:
+def docker(*arguments: str, check: bool = True, text_input: str | None = None) -> str:
     """Run the Docker client and return what it printed."""
     done = subprocess.run(
-        ["docker", *arguments], input=text_input, capture_output=True, text=True, check=False, timeout=300
+        ["docker", *arguments],
+        input=text_input,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
     )
     if check and done.returncode:
-        raise AssertionError(f"docker {' '.join(arguments)}: {done.stderr.strip() or done.stdout.strip()}")
+        raise AssertionError(
+            f"docker {' '.join(arguments)}: {done.stderr.strip() or done.stdout.strip()}"
+        )
     return done.stdout.strip()
 
 
 class Node:
-    """A container with one cluster of its own, in the plain layout, run by the account `postgres`."""
+    """A container with one cluster in the plain layout, run by the account `postgres`."""
 
     def __init__(self, suite: str, network: str, run: str) -> None:
         self.suite = suite
@@ -77,19 +85,30 @@ class Node:
             *("--network", network, "--shm-size", "256m", "--entrypoint", "sleep"),
             *(f"{IMAGE_PREFIX}:{suite}", "infinity"),
         )
-        self.run("install", "-d", "-o", "postgres", "-g", "postgres", self.root, "/var/run/postgresql")
+        self.run(
+            "install", "-d", "-o", "postgres", "-g", "postgres", self.root, "/var/run/postgresql"
+        )
 
-    # --- the container -------------------------------------------------------------------------------------------
+    # --- the container ---
 
     def run(
-        self, *argv: str, user: str = "root", check: bool = True, text_input: Optional[str] = None
+        self, *argv: str, user: str = "root", check: bool = True, text_input: str | None = None
     ) -> str:
         """Execute a command inside and return its standard output."""
-        arguments = ["exec", "--user", user, *(["-i"] if text_input is not None else []), self.name, *argv]
+        arguments = [
+            "exec",
+            "--user",
+            user,
+            *(["-i"] if text_input is not None else []),
+            self.name,
+            *argv,
+        ]
         return docker(*arguments, check=check, text_input=text_input)
 
     def write(self, path: str, text: str, owner: str = "postgres", mode: str = "0600") -> None:
-        self.run("install", "-o", owner, "-g", owner, "-m", mode, "/dev/stdin", path, text_input=text)
+        self.run(
+            "install", "-o", owner, "-g", owner, "-m", mode, "/dev/stdin", path, text_input=text
+        )
 
     def remove(self) -> None:
         docker("rm", "--force", "--volumes", self.name, check=False)
@@ -99,16 +118,24 @@ class Node:
         """The name under which other containers of the run reach this one."""
         return self.name
 
-    # --- the server ----------------------------------------------------------------------------------------------
+    # --- the server ---
 
     def initdb(self, *options: str) -> None:
         self.run(
             f"{self.bin_directory}/initdb",
-            *("--pgdata", self.data_directory, "--auth-local=peer", "--auth-host=scram-sha-256", "--no-sync"),
+            *(
+                "--pgdata",
+                self.data_directory,
+                "--auth-local=peer",
+                "--auth-host=scram-sha-256",
+                "--no-sync",
+            ),
             *options,
             user="postgres",
         )
-        self.append(f"{self.data_directory}/pg_hba.conf", "host all,replication all all scram-sha-256")
+        self.append(
+            f"{self.data_directory}/pg_hba.conf", "host all,replication all all scram-sha-256"
+        )
 
     def append(self, path: str, text: str) -> None:
         self.run("tee", "--append", path, user="postgres", text_input=text + "\n")
@@ -161,9 +188,11 @@ class Node:
             )
             time.sleep(0.1)
 
-    # --- replication, made by hand -------------------------------------------------------------------------------
+    # --- replication, made by hand ---
 
-    def allow_replication(self, user: str = "replicator", password: str = REPLICATION_PASSWORD) -> None:
+    def allow_replication(
+        self, user: str = "replicator", password: str = REPLICATION_PASSWORD
+    ) -> None:
         quoted = password.replace("'", "''")
         self.psql(f"CREATE ROLE {user} REPLICATION LOGIN PASSWORD '{quoted}'")
 
@@ -176,10 +205,19 @@ class Node:
     def follow(self, upstream: Node, slot: str = "", name: str = "") -> None:
         """Become a standby of `upstream` by PostgreSQL's own programs, and start."""
         passfile = self.write_passfile()
-        conninfo = f"host={upstream.address} port={upstream.port} user=replicator passfile={passfile}"
+        conninfo = (
+            f"host={upstream.address} port={upstream.port} user=replicator passfile={passfile}"
+        )
         self.run(
             f"{self.bin_directory}/pg_basebackup",
-            *("--pgdata", self.data_directory, "--dbname", conninfo, "--checkpoint=fast", "--no-sync"),
+            *(
+                "--pgdata",
+                self.data_directory,
+                "--dbname",
+                conninfo,
+                "--checkpoint=fast",
+                "--no-sync",
+            ),
             user="postgres",
         )
         self.run("touch", f"{self.data_directory}/standby.signal", user="postgres")
@@ -191,7 +229,7 @@ class Node:
         )
         self.start()
 
-    # --- Ansible -------------------------------------------------------------------------------------------------
+    # --- Ansible ---
 
     def run_module(
         self,
@@ -200,23 +238,29 @@ class Node:
         check: bool = False,
         diff: bool = False,
         verbose: int = 0,
-    ) -> Dict[str, Any]:
+    ) -> dict[str, Any]:
         """Execute a module of this collection on the node, as Ansible does, and return its result.
 
         A failed module is a result as well: look at `failed`.
         """
         argv = [_ansible(), "all", "--inventory", f"{self.name},"]
-        argv += ["--extra-vars", json.dumps(_CONNECTION), "--module-name", f"walstream.postgresql.{module}"]
-        argv += ["--args", json.dumps(arguments)]
+        argv += ["--extra-vars", json.dumps(_CONNECTION)]
+        argv += ["--module-name", f"walstream.postgresql.{module}", "--args", json.dumps(arguments)]
         argv += [flag for flag, wanted in (("--check", check), ("--diff", diff)) if wanted]
         argv += ["-" + "v" * verbose] if verbose else []
         done = subprocess.run(
-            argv, cwd=REPOSITORY, env=_environment(), capture_output=True, text=True, check=False, timeout=600
+            argv,
+            cwd=REPOSITORY,
+            env=_environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=600,
         )
         start = done.stdout.find("{\n")
         assert start >= 0, f"Ansible printed no result: {done.stdout}\n{done.stderr}"
         report, _end = json.JSONDecoder().raw_decode(done.stdout[start:])
-        result: Dict[str, Any] = report["plays"][0]["tasks"][0]["hosts"][self.name]
+        result: dict[str, Any] = report["plays"][0]["tasks"][0]["hosts"][self.name]
         assert not result.get("unreachable"), result
         assert "Traceback" not in json.dumps(result), result.get("exception", result)
         return result
@@ -236,7 +280,7 @@ def _ansible() -> str:
     return found
 
 
-def _environment() -> Dict[str, str]:
+def _environment() -> dict[str, str]:
     return {
         **os.environ,
         "ANSIBLE_COLLECTIONS_PATH": str(REPOSITORY / "collections"),
@@ -260,7 +304,7 @@ def network() -> Iterator[str]:
 
 
 def _remove_what_dead_runs_left() -> None:
-    fields = '{{.ID}} {{.Label "%s.pid"}}' % LABEL
+    fields = '{{.ID}} {{.Label "' + LABEL + '.pid"}}'
     for kind, listing in (("container", ("ps", "--all")), ("network", ("network", "ls"))):
         for line in docker(*listing, "--filter", f"label={LABEL}", "--format", fields).splitlines():
             identifier, pid = line.split()
@@ -279,9 +323,11 @@ class Fleet:
 
     def __init__(self, network: str) -> None:
         self._network = network
-        self._nodes: List[Node] = []
+        self._nodes: list[Node] = []
 
-    def __call__(self, suite: str, settings: Optional[Mapping[str, str]] = None, start: bool = True) -> Node:
+    def __call__(
+        self, suite: str, settings: Mapping[str, str] | None = None, start: bool = True
+    ) -> Node:
         """A container with a new cluster that allows replication, running unless told otherwise."""
         node = self.empty(suite)
         node.initdb()
@@ -309,7 +355,9 @@ class Fleet:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "suites(*names): Debian releases that a test is about (default: all)")
+    config.addinivalue_line(
+        "markers", "suites(*names): Debian releases that a test is about (default: all)"
+    )
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
