@@ -11,8 +11,9 @@ import contextlib
 import os
 import pwd
 import subprocess
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Dict, Iterator, Mapping, Optional, Protocol, Sequence
+from typing import Any, Protocol
 
 from ansible_collections.walstream.postgresql.plugins.module_utils._errors import WalstreamError
 
@@ -36,7 +37,7 @@ class Runner(Protocol):
     """Runs an argument list to its end; tests pass a function of their own."""
 
     def __call__(
-        self, argv: Sequence[str], *, env: Optional[Mapping[str, str]] = None, timeout: Optional[float] = None
+        self, argv: Sequence[str], *, env: Mapping[str, str] | None = None, timeout: float | None = None
     ) -> Result: ...
 
 
@@ -85,15 +86,15 @@ class User:
             os.setegid(0)
             os.setgroups(groups)
 
-    def popen_options(self) -> Dict[str, Any]:
+    def popen_options(self) -> dict[str, Any]:
         """Keyword arguments that make `subprocess.Popen` start a program as this user, in its own locale and place."""
-        options: Dict[str, Any] = {"cwd": "/", "env": environment(self)}
+        options: dict[str, Any] = {"cwd": "/", "env": environment(self)}
         if self.must_switch:
             options.update(user=self.uid, group=self.gid, extra_groups=os.getgrouplist(self.name, self.gid))
         return options
 
 
-def environment(user: User) -> Dict[str, str]:
+def environment(user: User) -> dict[str, str]:
     """A clean environment: nothing of the caller's libpq variables may redirect a command."""
     return {"HOME": user.home, "LC_ALL": "C", "PATH": os.environ.get("PATH", os.defpath), "USER": user.name}
 
@@ -102,7 +103,7 @@ def system_runner(user: User) -> Runner:
     """A runner that executes commands for real, as `user`."""
 
     def run(
-        argv: Sequence[str], *, env: Optional[Mapping[str, str]] = None, timeout: Optional[float] = None
+        argv: Sequence[str], *, env: Mapping[str, str] | None = None, timeout: float | None = None
     ) -> Result:
         options = user.popen_options()
         options["env"] = {**options["env"], **(env or {})}
@@ -110,8 +111,7 @@ def system_runner(user: User) -> Runner:
             done = subprocess.run(
                 list(argv),
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
+                capture_output=True,
                 timeout=timeout,
                 check=False,
                 **options,

@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, NoReturn
+from typing import Any, Callable, NoReturn
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.walstream.postgresql.plugins.module_utils._errors import WalstreamError
 
 
-def run(module: AnsibleModule, work: Callable[[AnsibleModule], Dict[str, Any]]) -> NoReturn:
+def run(module: AnsibleModule, work: Callable[[AnsibleModule], dict[str, Any]]) -> NoReturn:
     """Exit with what `work` returns, or fail with the sentence of the error that it raises."""
     try:
         result = work(module)

@@ -9,8 +9,9 @@ from __future__ import annotations
 import getpass
 import os
 import pwd
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Mapping, Optional, Sequence
+from typing import Any
 
 from ansible_collections.walstream.postgresql.plugins.module_utils._command import User
 from ansible_collections.walstream.postgresql.plugins.module_utils._errors import WalstreamError
@@ -35,7 +36,7 @@ class CannotConnect(WalstreamError):
 class QueryFailed(WalstreamError):
     """The server refused a statement; `sqlstate` is its error code (PostgreSQL manual, appendix A)."""
 
-    def __init__(self, sentence: str, sqlstate: Optional[str]) -> None:
+    def __init__(self, sentence: str, sqlstate: str | None) -> None:
         super().__init__(sentence)
         self.sqlstate = sqlstate
 
@@ -49,15 +50,15 @@ def require_psycopg2() -> None:
         )
 
 
-def login_argument_spec() -> Dict[str, Dict[str, Any]]:
+def login_argument_spec() -> dict[str, dict[str, Any]]:
     """The login options of every module that talks to a server (documented in the fragment `login`)."""
     return {
         "login_db": {"type": "str", "default": "postgres", "aliases": ["db"]},
-        "login_host": {"type": "str", "default": ""},
+        "login_host": {"type": "str", "default": "", "aliases": ["host"]},
         "login_port": {"type": "int", "default": 5432, "aliases": ["port"]},
-        "login_user": {"type": "str", "default": "postgres"},
+        "login_user": {"type": "str", "default": "postgres", "aliases": ["login"]},
         "login_password": {"type": "str", "no_log": True},
-        "login_unix_socket": {"type": "str", "default": ""},
+        "login_unix_socket": {"type": "str", "default": "", "aliases": ["unix_socket"]},
         "ssl_mode": {
             "type": "str",
             "default": "prefer",
@@ -75,7 +76,7 @@ class Login:
     """How to reach a server: libpq keywords, and the system account to connect as where a socket asks for one."""
 
     keywords: Mapping[str, Any]
-    system_user: Optional[str] = None
+    system_user: str | None = None
     description: str = field(default="")
 
     @classmethod
@@ -95,17 +96,19 @@ class Login:
             **params["connect_params"],
         }
         over_socket = not params["login_host"]
-        where = "the local socket" if not socket_or_host else socket_or_host
+        where = socket_or_host if socket_or_host else "the local socket"
         return cls(
             {key: value for key, value in keywords.items() if value not in (None, "")},
-            system_user=params["login_user"] if over_socket and _account_exists(params["login_user"]) else None,
+            system_user=params["login_user"]
+            if over_socket and _account_exists(params["login_user"])
+            else None,
             description=f"{where}, port {params['login_port']}, as user '{params['login_user']}'",
         )
 
     @classmethod
     def local(cls, port: int, owner: str, socket_directory: str = "") -> Login:
         """The superuser's login through the server's own socket, as the server's system account."""
-        keywords: Dict[str, Any] = {"dbname": "postgres", "port": port, "user": owner}
+        keywords: dict[str, Any] = {"dbname": "postgres", "port": port, "user": owner}
         if socket_directory:
             keywords["host"] = socket_directory
         where = socket_directory or "the local socket"
@@ -135,7 +138,7 @@ class Server:
     def major(self) -> int:
         return self.version // 10000
 
-    def rows(self, sql: Any, values: Optional[Sequence[Any]] = None) -> List[Dict[str, Any]]:
+    def rows(self, sql: Any, values: Sequence[Any] | None = None) -> list[dict[str, Any]]:
         """All rows of a query, as dictionaries by column name."""
         try:
             with self._connection.cursor(cursor_factory=psycopg2.extras.RealDictCursor) as cursor:
@@ -144,15 +147,21 @@ class Server:
         except psycopg2.Error as error:
             raise QueryFailed(_one_line(error), error.pgcode) from None
 
-    def row(self, sql: Any, values: Optional[Sequence[Any]] = None) -> Optional[Dict[str, Any]]:
+    def row(self, sql: Any, values: Sequence[Any] | None = None) -> dict[str, Any] | None:
         """The first row of a query, or None."""
         found = self.rows(sql, values)
         return found[0] if found else None
 
-    def value(self, sql: Any, values: Optional[Sequence[Any]] = None) -> Any:
+    def value(self, sql: Any, values: Sequence[Any] | None = None) -> Any:
         """The first column of the first row, or None."""
         found = self.row(sql, values)
         return next(iter(found.values())) if found else None
+
+    def rendered(self, sql: str, values: Sequence[Any] | None = None) -> str:
+        """The statement with its values in it, quoted by the library, for people to read."""
+        with self._connection.cursor() as cursor:
+            text: bytes = cursor.mogrify(sql, values)
+        return text.decode()
 
     def close(self) -> None:
         self._connection.close()
@@ -175,7 +184,9 @@ def connect(login: Login) -> Server:
         else:
             connection = psycopg2.connect(**keywords)
     except psycopg2.Error as error:
-        raise CannotConnect(f"cannot log in to PostgreSQL at {login.description}: {_one_line(error)}") from None
+        raise CannotConnect(
+            f"cannot log in to PostgreSQL at {login.description}: {_one_line(error)}"
+        ) from None
     connection.set_session(autocommit=True)
     return Server(connection)
 

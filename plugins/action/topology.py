@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The controller's part of the plan: only it sees every host's variables. No host is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible_collections.walstream.postgresql.plugins.module_utils._errors import WalstreamError
+from ansible_collections.walstream.postgresql.plugins.plugin_utils import (
+    _contradictions,
+    _desired,
+    _topology,
+)
+
+READ = (*_topology.DEFAULTS, "replication_replace")
+
+
+class ActionModule(ActionBase):
+    """Reads the declared topology and, where `found` names it, holds it against what was discovered."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result = super().run(tmp, task_vars)
+        _spec, arguments = self.validate_argument_spec({"found": {"type": "str"}})
+        task_vars = task_vars or {}
+        try:
+            topology = self._declared(task_vars)
+            found = self._found(topology, arguments["found"], task_vars)
+            contradiction = _contradictions.first(topology, found)
+            if contradiction:
+                raise WalstreamError(contradiction + "; nothing was changed")
+            result["topology"] = {
+                "primary": topology.primary.name,
+                "levels": self._levels(topology),
+                "synchronous_standby_names": topology.synchronous_standby_names,
+                "nodes": {name: _desired.node(topology, name, found) for name in topology.nodes},
+            }
+        except WalstreamError as error:
+            raise AnsibleActionFail(str(error)) from None
+        result["changed"] = False
+        return result
+
+    def _declared(self, task_vars: Mapping[str, Any]) -> _topology.Topology:
+        groups = task_vars.get("groups", {})
+        members = [*groups.get(_topology.PRIMARY, ()), *groups.get(_topology.REPLICA, ())]
+        here = task_vars.get("inventory_hostname")
+        hostvars = task_vars["hostvars"]
+        of_the_play = self._of_the_play(task_vars, hostvars[here])
+        variables: dict[str, dict[str, Any]] = {}
+        for name in members:
+            values = {key: hostvars[name][key] for key in READ if key in hostvars[name]}
+            values.update(of_the_play)
+            if name == here:
+                values.update({key: self._template(task_vars[key]) for key in READ if key in task_vars})
+            values.setdefault("replication_host", hostvars[name].get("ansible_host", name))
+            variables[name] = values
+        if here not in members and here != "localhost":
+            raise WalstreamError(
+                f"'{here}' is in neither of the groups 'primary' and 'replica': add it to one of them"
+            )
+        return _topology.build(groups, variables)
+
+    def _of_the_play(self, task_vars: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+        """Topology-wide variables that a play or a role call sets: the inventory of the other hosts lacks them."""
+        return {
+            key: self._template(task_vars[key])
+            for key in _topology.SHARED
+            if key in task_vars and (key not in own or own[key] != self._template(task_vars[key]))
+        }
+
+    def _template(self, value: Any) -> Any:
+        return self._templar.template(value)
+
+    @staticmethod
+    def _found(
+        topology: _topology.Topology, variable: str | None, task_vars: Mapping[str, Any]
+    ) -> dict[str, Mapping[str, Any]]:
+        """What earlier tasks registered under `variable`, by host."""
+        if not variable:
+            return {}
+        hostvars = task_vars["hostvars"]
+        return {
+            name: hostvars[name][variable]["cluster_info"]
+            for name in topology.nodes
+            if "cluster_info" in hostvars[name].get(variable, {})
+        }
+
+    @staticmethod
+    def _levels(topology: _topology.Topology) -> list[list[str]]:
+        """Replicas in the order in which they can be built: each level streams from the one before."""
+        deepest = max(node.level for node in topology.nodes.values())
+        return [
+            [node.name for node in topology.replicas if node.level == level]
+            for level in range(1, deepest + 1)
+        ]

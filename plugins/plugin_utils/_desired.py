@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What one node of the topology should look like: its settings, its pg_hba lines, its way to the upstream.
+
+Pure. Parameters, defaults and limits are from PostgreSQL's manual, "Replication" and "Streaming Replication".
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.walstream.postgresql.plugins.plugin_utils import _hba
+from ansible_collections.walstream.postgresql.plugins.plugin_utils._topology import (
+    ENCRYPTED,
+    REPLICA,
+    Node,
+    Topology,
+    synchronous_names,
+)
+
+Found = Mapping[str, Mapping[str, Any]]
+
+AT_LEAST_AS_ON_PRIMARY: Mapping[str, int] = {
+    "max_connections": 100,
+    "max_worker_processes": 8,
+    "max_wal_senders": 10,
+    "max_prepared_transactions": 0,
+    "max_locks_per_transaction": 64,
+}
+"""Parameters that a standby must not have lower than its primary, with the server's own defaults."""
+
+
+def node(topology: Topology, name: str, found: Found) -> dict[str, Any]:
+    """Everything that the roles need to know about the node `name`, without any password."""
+    this = topology.nodes[name]
+    return {
+        "name": this.name,
+        "role": this.role,
+        "level": this.level,
+        "port": this.port,
+        "user": this["replication_user"],
+        "slot": this.slot,
+        "upstream": upstream_conninfo(topology, this),
+        "upstream_name": this.upstream,
+        "application_name": this.application_name,
+        "apply_delayed": str(this["replication_apply_delay"]) not in ("0", "0s"),
+        "downstreams": [
+            {"name": other.name, "slot": other.slot, "application_name": other.application_name}
+            for other in topology.downstreams(name)
+        ],
+        "settings": settings(topology, this, found),
+        "defaults": {"listen_addresses": "*"},
+        "hba": hba_lines(topology, this, found),
+        "peers": [
+            {"host": other.host, "port": other.port}
+            for other in topology.nodes.values()
+            if other.name != name
+        ],
+    }
+
+
+def upstream_conninfo(topology: Topology, this: Node) -> dict[str, Any] | None:
+    """libpq keywords that lead from a replica to its upstream; the password file is added on the host."""
+    if this.upstream is None:
+        return None
+    upstream = topology.nodes[this.upstream]
+    return {
+        "host": upstream.host,
+        "port": upstream.port,
+        "user": this["replication_user"],
+        "application_name": this.application_name,
+        "sslmode": this["replication_sslmode"],
+    }
+
+
+def settings(topology: Topology, this: Node, found: Found) -> dict[str, Any]:
+    """Server parameters by name; the user's win over ours."""
+    senders = (
+        2 * len(topology.nodes) + 2
+    )  # a base backup takes two, and each replica may be cloned while it streams
+    wanted: dict[str, Any] = {
+        "hot_standby": "on",
+        "password_encryption": "scram-sha-256",
+        "max_slot_wal_keep_size": str(this["replication_max_wal_keep"]),
+        "wal_level": "logical" if _server_setting(found, this.name, "wal_level") == "logical" else "replica",
+    }
+    if this.role == REPLICA and str(this["replication_apply_delay"]) != "0":
+        wanted["recovery_min_apply_delay"] = str(this["replication_apply_delay"])
+    for parameter in ("max_wal_senders", "max_replication_slots"):
+        if senders > AT_LEAST_AS_ON_PRIMARY["max_wal_senders"]:
+            wanted[parameter] = senders
+    wanted.update({str(key).lower(): value for key, value in this["postgresql_settings"].items()})
+    if this.role == REPLICA:
+        wanted.update(_standby_minimums(topology, wanted, found))
+    else:
+        names = _attached_synchronous_names(topology, found)
+        if names:
+            wanted["synchronous_standby_names"] = names
+    return wanted
+
+
+def _standby_minimums(topology: Topology, wanted: Mapping[str, Any], found: Found) -> dict[str, int]:
+    """What a replica must raise so that it can start and keep replaying its primary's WAL."""
+    primary = topology.primary
+    declared = {str(key).lower(): value for key, value in primary["postgresql_settings"].items()}
+    minimums = {}
+    for parameter, default in AT_LEAST_AS_ON_PRIMARY.items():
+        on_primary = declared.get(parameter) or _server_setting(found, primary.name, parameter) or default
+        if int(on_primary) > int(wanted.get(parameter) or default):
+            minimums[parameter] = int(on_primary)
+    return minimums
+
+
+def _attached_synchronous_names(topology: Topology, found: Found) -> str:
+    """Only replicas that stream already: a name without its standby makes every commit wait."""
+    attached = {
+        str(row.get("application_name"))
+        for row in found.get(topology.primary.name, {}).get("standbys") or []
+        if row.get("state") == "streaming"
+    }
+    return synchronous_names(
+        topology,
+        [one.name for one in topology.replicas if one.synchronous and one.application_name in attached],
+    )
+
+
+def _server_setting(found: Found, name: str, parameter: str) -> Any:
+    return (found.get(name, {}).get("settings") or {}).get(parameter)
+
+
+def hba_lines(topology: Topology, this: Node, found: Found) -> list[str]:
+    """The lines for the nodes that stream from this one, then the user's own."""
+    contype = "hostssl" if this["replication_sslmode"] in ENCRYPTED else "host"
+    lines = [
+        _hba.line(
+            {
+                "contype": contype,
+                "databases": "replication",
+                "users": _hba.quoted(str(this["replication_user"])),
+                "address": address,
+                "method": "scram-sha-256",
+            }
+        )
+        for other in topology.downstreams(this.name)
+        for address in addresses(other, found)
+    ]
+    return list(dict.fromkeys([*lines, *(_hba.line(rule) for rule in this["postgresql_hba"])]))
+
+
+def addresses(node: Node, found: Found) -> list[str]:
+    """Where a node's connections come from: as declared, else as it sees itself, else its name."""
+    if node.addresses:
+        return list(node.addresses)
+    try:
+        return [_hba.network(str(ipaddress.ip_address(node.host)))]
+    except ValueError:
+        seen = found.get(node.name, {}).get("source_address")
+        return [_hba.network(seen)] if seen else [node.host]

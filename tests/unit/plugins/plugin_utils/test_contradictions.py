@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where inventory and servers contradict each other, and where they do not."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.walstream.postgresql.plugins.plugin_utils import _contradictions, _topology
+
+SYSTEM = "7300000000000000001"
+
+
+def topology(**replica):
+    given = {"replication_password": "secret"}
+    return _topology.build({"primary": ["p"], "replica": ["r"]}, {"p": given, "r": {**given, **replica}})
+
+
+def host(state, running=True, system=SYSTEM, timeline=1, version="15"):
+    data = {"path": "/data", "state": state, "running": running, "reason": "it holds other files"}
+    if state in ("primary", "standby"):
+        data.update(system_identifier=system, timeline=timeline)
+    return {"data": data, "version": version}
+
+
+PRIMARY, STANDBY = host("primary"), host("standby")
+ABSENT, EMPTY, PARTIAL = host("absent", False), host("empty", False), host("partial", False)
+
+HARMLESS = {
+    "a fresh topology": (ABSENT, ABSENT),
+    "a fresh replica": (PRIMARY, EMPTY),
+    "an interrupted clone": (PRIMARY, PARTIAL),
+    "all is well": (PRIMARY, STANDBY),
+    "everything is stopped": (host("primary", False), host("standby", False)),
+}
+
+
+@pytest.mark.parametrize(("primary", "replica"), HARMLESS.values(), ids=HARMLESS.keys())
+def test_nothing_to_object_to(primary, replica):
+    assert _contradictions.first(topology(), {"p": primary, "r": replica}) is None
+
+
+REFUSED = {
+    "live primary as replica": (
+        PRIMARY,
+        host("primary"),
+        "'r' is listed as replica, but a live primary of the same",
+    ),
+    "live foreign primary": (PRIMARY, host("primary", system="9"), "of another system"),
+    "groups swapped": (STANDBY, PRIMARY, "put 'r' into the group 'primary' and 'p' into 'replica'"),
+    "standby as primary": (STANDBY, STANDBY, "'p' is listed as primary, but /data holds a standby"),
+    "primary lost": (ABSENT, STANDBY, "a new primary would start empty"),
+    "primary lost, replica stopped": (
+        EMPTY,
+        host("standby", False),
+        "a new primary would start empty",
+    ),
+    "primary partial": (PARTIAL, ABSENT, "no complete cluster"),
+    "primary unknown": (
+        host("unknown", False),
+        ABSENT,
+        "no complete cluster .it holds other files",
+    ),
+    "foreign standby": (PRIMARY, host("standby", system="9"), "replication_replace: '9'"),
+    "foreign files": (PRIMARY, host("unknown", False), "it holds other files"),
+    "former primary": (
+        PRIMARY,
+        host("primary", False),
+        "may hold transactions that no other server has",
+    ),
+    "newer timeline": (PRIMARY, host("standby", timeline=2), "timeline 2, newer than timeline 1"),
+    "versions": (PRIMARY, {**ABSENT, "version": "17"}, "15 on 'p', 17 on 'r'"),
+}
+
+
+@pytest.mark.parametrize(("primary", "replica", "sentence"), REFUSED.values(), ids=REFUSED.keys())
+def test_a_contradiction_is_refused_in_one_sentence(primary, replica, sentence):
+    found = _contradictions.first(topology(), {"p": primary, "r": replica})
+    assert found is not None
+    assert sentence.replace(".", "") in found.replace("(", "").replace(".", "")
+    assert "\n" not in found
+
+
+@pytest.mark.parametrize(
+    "replica", [host("primary", False), host("standby", False, system=SYSTEM, timeline=2)]
+)
+def test_consent_names_exactly_what_is_given_up(replica):
+    found = {"p": PRIMARY, "r": replica}
+    assert _contradictions.first(topology(replication_replace=SYSTEM), found) is None
+    assert _contradictions.first(topology(replication_replace="1"), found) is not None
+
+
+def test_no_consent_covers_a_running_server():
+    found = {"p": PRIMARY, "r": host("primary")}
+    assert _contradictions.first(topology(replication_replace=SYSTEM), found) is not None
+
+
+def test_nothing_is_concluded_about_hosts_that_were_not_looked_at():
+    assert _contradictions.first(topology(), {"r": STANDBY}) is None
+    assert _contradictions.first(topology(), {"p": PRIMARY}) is None

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a node should look like."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.walstream.postgresql.plugins.plugin_utils import _desired, _topology
+
+GIVEN = {"replication_password": "secret"}
+
+
+def build(replica=("r",), **of_host):
+    groups = {"primary": ["p"], "replica": list(replica)}
+    return _topology.build(groups, {name: {**GIVEN, **of_host.get(name, {})} for name in ("p", *replica)})
+
+
+def test_a_replica_knows_its_way_to_the_upstream_and_no_password():
+    node = _desired.node(
+        build(r={"replication_sslmode": "verify-full"}, p={"replication_host": "db.example.org"}),
+        "r",
+        {},
+    )
+    assert node["upstream"] == {
+        "host": "db.example.org",
+        "port": 5432,
+        "user": "replicator",
+        "application_name": "r",
+        "sslmode": "verify-full",
+    }
+    assert "secret" not in repr(node)
+
+
+def test_the_primary_offers_a_slot_to_each_replica_that_streams_from_it():
+    topology = build(replica=("r", "s"), s={"replication_upstream": "r"})
+    assert [one["slot"] for one in _desired.node(topology, "p", {})["downstreams"]] == ["r"]
+    assert [one["slot"] for one in _desired.node(topology, "r", {})["downstreams"]] == ["s"]
+
+
+@pytest.mark.parametrize(
+    ("replica", "found", "addresses"),
+    [
+        ({"replication_host": "10.0.0.2"}, {}, ["10.0.0.2/32"]),
+        ({"replication_host": "2001:db8::2"}, {}, ["2001:db8::2/128"]),
+        ({"replication_address": "samenet"}, {}, ["samenet"]),
+        ({"replication_address": ["10.0.0.0/24", "10.1.0.1"]}, {}, ["10.0.0.0/24", "10.1.0.1/32"]),
+        ({"replication_host": "db2"}, {"r": {"source_address": "10.0.0.9"}}, ["10.0.0.9/32"]),
+        ({"replication_host": "db2"}, {}, ["db2"]),
+    ],
+)
+def test_where_a_nodes_connections_come_from(replica, found, addresses):
+    assert _desired.addresses(build(r=replica).nodes["r"], found) == addresses
+
+
+def test_replication_needs_its_own_line_because_all_does_not_cover_it():
+    topology = build(
+        r={"replication_host": "10.0.0.2"},
+        p={"postgresql_hba": [{"contype": "local", "method": "peer"}]},
+    )
+    assert _desired.hba_lines(topology, topology.primary, {}) == [
+        'host  replication  "replicator"  10.0.0.2/32  scram-sha-256',
+        "local  all  all  peer",
+    ]
+    assert _desired.hba_lines(topology, topology.nodes["r"], {}) == []
+
+
+def test_encryption_that_is_asked_for_is_demanded():
+    topology = build(r={"replication_host": "10.0.0.2"}, p={"replication_sslmode": "verify-full"})
+    assert _desired.hba_lines(topology, topology.primary, {})[0].startswith("hostssl ")
+
+
+def test_an_adopted_logical_wal_level_stays():
+    topology = build()
+    assert _desired.settings(topology, topology.primary, {})["wal_level"] == "replica"
+    found = {"p": {"settings": {"wal_level": "logical"}}}
+    assert _desired.settings(topology, topology.primary, found)["wal_level"] == "logical"
+
+
+def test_the_users_settings_win():
+    topology = build(p={"postgresql_settings": {"Hot_Standby": "off", "work_mem": "8MB"}})
+    settings = _desired.settings(topology, topology.primary, {})
+    assert settings["hot_standby"] == "off"
+    assert settings["work_mem"] == "8MB"
+
+
+@pytest.mark.parametrize(
+    ("declared", "found", "minimums"),
+    [
+        ({}, {}, {}),
+        ({}, {"p": {"settings": {"max_connections": "300"}}}, {"max_connections": 300}),
+        (
+            {"max_connections": 500},
+            {"p": {"settings": {"max_connections": "300"}}},
+            {"max_connections": 500},
+        ),
+        ({"max_worker_processes": 4}, {}, {}),
+    ],
+)
+def test_a_replica_has_at_least_what_replay_needs(declared, found, minimums):
+    topology = build(p={"postgresql_settings": declared})
+    settings = _desired.settings(topology, topology.nodes["r"], found)
+    assert {key: settings[key] for key in _desired.AT_LEAST_AS_ON_PRIMARY if key in settings} == minimums
+
+
+def test_a_synchronous_name_waits_for_its_standby():
+    topology = build(r={"replication_synchronous": True})
+    assert "synchronous_standby_names" not in _desired.settings(topology, topology.primary, {})
+    found = {"p": {"standbys": [{"application_name": "r", "state": "streaming"}]}}
+    assert _desired.settings(topology, topology.primary, found)["synchronous_standby_names"] == 'ANY 1 ("r")'
