@@ -16,6 +16,7 @@ options:
     description: Host name or address of the server. Empty means the Unix socket.
     type: str
     default: ''
+    aliases: [host]
   login_port:
     description: Port of the server.
     type: int
@@ -28,6 +29,7 @@ options:
         as peer authentication expects. C(become_user) is not needed.
     type: str
     default: postgres
+    aliases: [login]
   login_password:
     description: Password of the role. Not needed over a socket with peer authentication or with a password file.
     type: str
@@ -35,6 +37,7 @@ options:
     description: Directory of the server's Unix socket where it is not the default one.
     type: str
     default: ''
+    aliases: [unix_socket]
   ssl_mode:
     description: The C(sslmode) of libpq.
     type: str
