@@ -2,7 +2,7 @@
 .PHONY: help doctor setup image up status verify down lint unit sanity molecule test
 
 PYTHON ?= python3
-SUITE  ?= bookworm
+TAG    ?= bookworm
 VENV   := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
@@ -19,8 +19,8 @@ $(VENV)/.stamp: requirements.txt
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --requirement requirements.txt
 	@touch $@
 
-image: doctor  ## Build the node image where its inputs changed (SUITE=bookworm)
-	@docker/build $(SUITE)
+image: doctor  ## Build the node image where its inputs changed (TAG=bookworm)
+	@docker/build $(TAG)
 
 up: setup image  ## Build, start, replicate and prove the two containers
 	ansible-playbook playbooks/site.yml
