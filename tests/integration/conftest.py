@@ -2,8 +2,8 @@
 """Real PostgreSQL servers in containers, and modules executed on them by Ansible itself.
 
 `servers("bookworm")` gives a container with a new cluster that is running, in the plain layout. It
-is removed when the test ends, however it ends; what a killed run left behind goes at the start of the
-next one. A test that asks for the fixture `suite` runs once for each release.
+is removed when the test ends, however it ends; what a killed run left behind goes at the start of
+the next one. A test that asks for the fixture `suite` runs once for each release.
 
 WALSTREAM_TEST_SUITES         which Debian releases to try, separated by spaces (default: all)
 WALSTREAM_TEST_IMAGE_PREFIX   the images are PREFIX:SUITE (default: walstream-node)
@@ -53,9 +53,7 @@ def docker(*arguments: str, check: bool = True, text_input: str | None = None) -
         timeout=300,
     )
     if check and done.returncode:
-        raise AssertionError(
-            f"docker {' '.join(arguments)}: {done.stderr.strip() or done.stdout.strip()}"
-        )
+        raise AssertionError(f"docker {' '.join(arguments)}: {done.stderr.strip() or done.stdout.strip()}")
     return done.stdout.strip()
 
 
@@ -85,15 +83,11 @@ class Node:
             *("--network", network, "--shm-size", "256m", "--entrypoint", "sleep"),
             *(f"{IMAGE_PREFIX}:{suite}", "infinity"),
         )
-        self.run(
-            "install", "-d", "-o", "postgres", "-g", "postgres", self.root, "/var/run/postgresql"
-        )
+        self.run("install", "-d", "-o", "postgres", "-g", "postgres", self.root, "/var/run/postgresql")
 
     # --- the container ---
 
-    def run(
-        self, *argv: str, user: str = "root", check: bool = True, text_input: str | None = None
-    ) -> str:
+    def run(self, *argv: str, user: str = "root", check: bool = True, text_input: str | None = None) -> str:
         """Execute a command inside and return its standard output."""
         arguments = [
             "exec",
@@ -106,9 +100,7 @@ class Node:
         return docker(*arguments, check=check, text_input=text_input)
 
     def write(self, path: str, text: str, owner: str = "postgres", mode: str = "0600") -> None:
-        self.run(
-            "install", "-o", owner, "-g", owner, "-m", mode, "/dev/stdin", path, text_input=text
-        )
+        self.run("install", "-o", owner, "-g", owner, "-m", mode, "/dev/stdin", path, text_input=text)
 
     def remove(self) -> None:
         docker("rm", "--force", "--volumes", self.name, check=False)
@@ -133,9 +125,7 @@ class Node:
             *options,
             user="postgres",
         )
-        self.append(
-            f"{self.data_directory}/pg_hba.conf", "host all,replication all all scram-sha-256"
-        )
+        self.append(f"{self.data_directory}/pg_hba.conf", "host all,replication all all scram-sha-256")
 
     def append(self, path: str, text: str) -> None:
         self.run("tee", "--append", path, user="postgres", text_input=text + "\n")
@@ -190,9 +180,7 @@ class Node:
 
     # --- replication, made by hand ---
 
-    def allow_replication(
-        self, user: str = "replicator", password: str = REPLICATION_PASSWORD
-    ) -> None:
+    def allow_replication(self, user: str = "replicator", password: str = REPLICATION_PASSWORD) -> None:
         quoted = password.replace("'", "''")
         self.psql(f"CREATE ROLE {user} REPLICATION LOGIN PASSWORD '{quoted}'")
 
@@ -205,9 +193,7 @@ class Node:
     def follow(self, upstream: Node, slot: str = "", name: str = "") -> None:
         """Become a standby of `upstream` by PostgreSQL's own programs, and start."""
         passfile = self.write_passfile()
-        conninfo = (
-            f"host={upstream.address} port={upstream.port} user=replicator passfile={passfile}"
-        )
+        conninfo = f"host={upstream.address} port={upstream.port} user=replicator passfile={passfile}"
         self.run(
             f"{self.bin_directory}/pg_basebackup",
             *(
@@ -325,9 +311,7 @@ class Fleet:
         self._network = network
         self._nodes: list[Node] = []
 
-    def __call__(
-        self, suite: str, settings: Mapping[str, str] | None = None, start: bool = True
-    ) -> Node:
+    def __call__(self, suite: str, settings: Mapping[str, str] | None = None, start: bool = True) -> Node:
         """A container with a new cluster that allows replication, running unless told otherwise."""
         node = self.empty(suite)
         node.initdb()
@@ -355,9 +339,7 @@ class Fleet:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line(
-        "markers", "suites(*names): Debian releases that a test is about (default: all)"
-    )
+    config.addinivalue_line("markers", "suites(*names): Debian releases that a test is about (default: all)")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
