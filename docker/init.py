@@ -1,4 +1,3 @@
-#!/usr/bin/python3
 """PID 1 of a node: starts its clusters, shows their logs, reaps orphans, stops servers cleanly.
 
 Clusters are those of Debian's layout, /etc/postgresql/VERSION/NAME. Ansible makes, starts and stops
