@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a host knows about one cluster: its files, its data directory, and what its server says. Reads only."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from typing import Any
+
+from ansible_collections.walstream.postgresql.plugins.module_utils import (
+    _configuration_files,
+    _conninfo,
+    _inspection,
+    _settings,
+)
+from ansible_collections.walstream.postgresql.plugins.module_utils._command import User, system_runner
+from ansible_collections.walstream.postgresql.plugins.module_utils._errors import WalstreamError
+from ansible_collections.walstream.postgresql.plugins.module_utils._host import Host, discover, parse_version
+from ansible_collections.walstream.postgresql.plugins.module_utils._layout import (
+    Paths,
+    Wish,
+    current_user,
+)
+from ansible_collections.walstream.postgresql.plugins.module_utils._layouts import resolve
+from ansible_collections.walstream.postgresql.plugins.module_utils._postmaster import (
+    Postmaster,
+    running_postmaster,
+)
+from ansible_collections.walstream.postgresql.plugins.module_utils._server import (
+    CannotConnect,
+    Login,
+    QueryFailed,
+    Server,
+    connect,
+)
+
+DEFAULT_PORT = 5432
+
+SETTINGS = (
+    *("wal_level", "max_wal_senders", "max_replication_slots", "max_connections", "max_worker_processes"),
+    *("max_prepared_transactions", "max_locks_per_transaction", "wal_keep_size", "max_slot_wal_keep_size"),
+    *("hot_standby", "hot_standby_feedback", "recovery_min_apply_delay", "primary_slot_name", "cluster_name"),
+    *("synchronous_standby_names", "synchronous_commit", "listen_addresses", "port", "password_encryption"),
+    *("wal_log_hints", "data_checksums", "full_page_writes", "archive_mode", "ssl", "shared_buffers"),
+    *("timezone", "log_timezone", "datestyle", "default_text_search_config"),
+    *("lc_messages", "lc_monetary", "lc_numeric", "lc_time"),
+)
+"""The parameters that decisions about replication are made on, and those that initdb chooses for a host."""
+
+_IDENTITY = """
+SELECT current_setting('server_version') AS server_version,
+       pg_is_in_recovery() AS in_recovery,
+       (SELECT system_identifier::text FROM pg_control_system()) AS system_identifier,
+       CASE WHEN pg_is_in_recovery()
+            THEN (SELECT greatest(checkpoint.timeline_id, recovery.min_recovery_end_timeline)
+                    FROM pg_control_checkpoint() AS checkpoint, pg_control_recovery() AS recovery)
+            ELSE ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int
+       END AS timeline
+"""
+_SIZE = """
+SELECT (sum(pg_database_size(oid)) + pg_tablespace_size('pg_global'))::bigint AS bytes FROM pg_database
+"""
+_PARAMETERS = """
+SELECT lower(name) AS name, current_setting(name) AS value, pending_restart
+  FROM pg_settings WHERE lower(name) = ANY (%s) OR pending_restart
+"""
+_STANDBYS = """
+SELECT application_name, state, sync_state, host(client_addr) AS client_address
+  FROM pg_stat_replication ORDER BY application_name
+"""
+_SLOTS = """
+SELECT slot_name, slot_type, active, restart_lsn::text AS restart_lsn, wal_status
+  FROM pg_replication_slots ORDER BY slot_name
+"""
+_TABLESPACES = """
+SELECT spcname AS name, pg_tablespace_location(oid) AS location
+  FROM pg_tablespace WHERE pg_tablespace_location(oid) <> '' ORDER BY spcname
+"""
+
+
+def look_around() -> Host:
+    """This host, asking `postgres --version` only where a folder's name does not tell the version."""
+    run = system_runner(current_user())
+    return discover(lambda folder: parse_version(run([f"{folder}/postgres", "--version"]).stdout))
+
+
+def facts(wish: Wish, port: int | None) -> dict[str, Any]:
+    """The return value of `cluster_info`."""
+    host = look_around()
+    layout = resolve(wish, host)
+    owner = owner_of(wish)
+    paths = layout.paths
+    configuration = paths.configuration()
+    postmaster = running_postmaster(paths.data_directory)
+    data = _inspection.inspect(paths.data_directory, owner or current_user(), paths.bin_directory or None)
+    result = {
+        "layout": layout.name,
+        "version": paths.version,
+        "cluster": paths.cluster,
+        "installed_versions": sorted(host.installed),
+        "missing_packages": host.missing_packages(paths.version, paths.bin_directory),
+        "distribution": host.distribution,
+        "distribution_codename": host.codename,
+        "owner": paths.owner,
+        "owner_exists": owner is not None,
+        "bin_directory": paths.bin_directory,
+        "data_directory": paths.data_directory,
+        **configuration_facts(paths, configuration),
+        "service": layout.service(owner).name if owner and paths.bin_directory else None,
+        "port": configured_port(configuration, port),
+        "socket_directory": socket_directory(postmaster, configuration),
+        "source_address": _source_address(),
+        "data": data.as_dict(),
+        "running": data.running,
+    }
+    result.update(_server_facts(postmaster, owner) if data.running else {"reachable": False})
+    if "settings" not in result:
+        result["settings"] = {
+            name: setting.value for name, setting in configuration.effective().items() if name in SETTINGS
+        }
+    return result
+
+
+def configuration_facts(paths: Paths, configuration: _settings.Configuration) -> dict[str, Any]:
+    """The files that other tasks and people look for."""
+    ours = _settings.parse(_configuration_files.read(paths.settings_file) or "")
+    return {
+        "config_directory": paths.config_directory,
+        "config_file": paths.config_file,
+        "settings_file": paths.settings_file,
+        "hba_file": paths.file_named("hba_file", "pg_hba.conf", configuration),
+        "ident_file": paths.file_named("ident_file", "pg_ident.conf", configuration),
+        "log_file": paths.log_file,
+        "configured": paths.has_configuration,
+        "configuration_problems": list(configuration.problems),
+        "managed_settings": {setting.name: _settings.masked(setting.value) for setting in ours},
+    }
+
+
+def owner_of(wish: Wish) -> User | None:
+    """The server's account; None on a host that does not have it yet."""
+    try:
+        return User.named(wish.owner)
+    except WalstreamError:
+        return None
+
+
+def configured_port(configuration: _settings.Configuration, wanted: int | None) -> int:
+    said = configuration.value("port")
+    return int(said) if said.isdigit() else wanted or DEFAULT_PORT
+
+
+def socket_directory(postmaster: Postmaster | None, configuration: _settings.Configuration) -> str:
+    """Where the server listens, or will; empty for the default that was built in."""
+    if postmaster:
+        return postmaster.socket_directory
+    return configuration.value("unix_socket_directories").split(",")[0].strip().strip('"')
+
+
+def local_login(postmaster: Postmaster, owner: str) -> Login:
+    """The superuser's login to a running server. One without sockets is reached over the loopback address."""
+    return Login.local(postmaster.port, owner, postmaster.socket_directory or "localhost")
+
+
+def _server_facts(postmaster: Postmaster | None, owner: User | None) -> dict[str, Any]:
+    if postmaster is None or owner is None:
+        return {"reachable": False, "unreachable_because": "its postmaster.pid does not say where it listens"}
+    try:
+        with connect(local_login(postmaster, owner.name)) as server:
+            return {"reachable": True, **server_facts(server)}
+    except (CannotConnect, QueryFailed, WalstreamError) as error:
+        return {"reachable": False, "unreachable_because": str(error)}
+
+
+def server_facts(server: Server) -> dict[str, Any]:
+    """What the server says about itself."""
+    parameters = server.rows(_PARAMETERS, [list(SETTINGS)])
+    return {
+        **(server.row(_IDENTITY) or {}),
+        "bytes": server.value(_SIZE),
+        "settings": {row["name"]: row["value"] for row in parameters if row["name"] in SETTINGS},
+        "pending_restart": sorted(row["name"] for row in parameters if row["pending_restart"]),
+        "standbys": server.rows(_STANDBYS),
+        "slots": server.rows(_SLOTS),
+        "upstream": _conninfo.to_keywords(str(server.value("SELECT current_setting('primary_conninfo')"))),
+        "tablespaces": server.rows(_TABLESPACES),
+    }
+
+
+def _source_address() -> str | None:
+    """The address from which this host talks to others: no packet is sent to find out."""
+    for family, elsewhere in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
+        with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((elsewhere, 9))
+            return str(probe.getsockname()[0])
+    return None

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a host brings along: its distribution, systemd, installed PostgreSQL versions, missing packages."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Callable
+
+from ansible_collections.walstream.postgresql.plugins.module_utils import (
+    _configuration_files as _files,
+)
+from ansible_collections.walstream.postgresql.plugins.module_utils import (
+    _server,
+)
+
+_BIN_DIRECTORIES = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin")
+_PLAIN_BIN_DIRECTORIES = ("/usr/bin", "/usr/local/bin", "/usr/local/pgsql/bin")
+_VERSION_IN_PATH = re.compile(r"(?:postgresql/|pgsql-)(\d+)/bin$")
+_VERSION_IN_WORDS = re.compile(r"\(PostgreSQL\) (\d+)")
+
+
+@dataclass(frozen=True)
+class Host:
+    """Facts about a host, read once."""
+
+    distribution: str = ""
+    codename: str = ""
+    families: frozenset[str] = frozenset()
+    systemd: bool = False
+    has_createcluster: bool = False
+    has_psycopg2: bool = False
+    installed: Mapping[int, str] = field(default_factory=dict)
+    """Folder with the server's programs, by major version."""
+
+    @property
+    def default_layout(self) -> str:
+        """Debian's layout where its tools are, or will be once its packages are installed."""
+        return "debian" if self.has_createcluster or (self.is_debian and not self.installed) else "plain"
+
+    @property
+    def is_debian(self) -> bool:
+        return "debian" in self.families
+
+    @property
+    def is_redhat(self) -> bool:
+        return bool(self.families & {"rhel", "fedora"})
+
+    def missing_packages(self, version: int | None, bin_directory: str = "") -> list[str]:
+        """The distribution's packages that a server of this version (None: any) and our modules still need."""
+        missing = []
+        if not bin_directory and (version not in self.installed if version else not self.installed):
+            missing.append(self._server_package(version))
+        if not self.has_psycopg2:
+            missing.append("python3-psycopg2")
+        return missing
+
+    def _server_package(self, version: int | None) -> str:
+        if self.is_redhat:
+            return f"postgresql{version}-server" if version else "postgresql-server"
+        return f"postgresql-{version}" if version else "postgresql"
+
+
+def discover(version_of: Callable[[str], int | None]) -> Host:
+    """Look around. `version_of` tells the major version of the `postgres` program in a folder."""
+    release = parse_os_release(_files.read("/etc/os-release") or "")
+    identifiers = [release.get("ID", ""), *release.get("ID_LIKE", "").split()]
+    return Host(
+        distribution=identifiers[0],
+        codename=release.get("VERSION_CODENAME", ""),
+        families=frozenset(filter(None, identifiers)),
+        systemd=os.path.isdir("/run/systemd/system"),
+        has_createcluster=os.access("/usr/bin/pg_createcluster", os.X_OK),
+        has_psycopg2=_server.psycopg2 is not None,
+        installed=find_versions(_server_folders(), version_of),
+    )
+
+
+def _server_folders() -> list[str]:
+    versioned = [folder for pattern in _BIN_DIRECTORIES for folder in glob.glob(pattern)]
+    candidates = [*versioned, *_PLAIN_BIN_DIRECTORIES, *os.environ.get("PATH", "").split(os.pathsep)]
+    return [folder for folder in dict.fromkeys(candidates) if os.access(f"{folder}/postgres", os.X_OK)]
+
+
+def find_versions(folders: Sequence[str], version_of: Callable[[str], int | None]) -> dict[int, str]:
+    """Major version → folder. A program is asked for its version only where the folder's name does not tell."""
+    installed: dict[int, str] = {}
+    for folder in folders:
+        named = _VERSION_IN_PATH.search(folder)
+        version = int(named[1]) if named else version_of(folder)
+        if version:
+            installed.setdefault(version, folder)
+    return dict(sorted(installed.items()))
+
+
+def parse_version(words: str) -> int | None:
+    """The major version in what `postgres --version` prints."""
+    found = _VERSION_IN_WORDS.search(words)
+    return int(found[1]) if found else None
+
+
+def parse_os_release(text: str) -> dict[str, str]:
+    """The variables of os-release(5)."""
+    variables = {}
+    for line in text.splitlines():
+        name, equals, value = line.partition("=")
+        if equals and not line.startswith("#"):
+            try:
+                variables[name.strip()] = " ".join(shlex.split(value))
+            except ValueError:
+                continue
+    return variables

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where a cluster's files are and how its server is controlled: one interface for every kind of host."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ansible_collections.walstream.postgresql.plugins.module_utils import _configuration_files as files
+from ansible_collections.walstream.postgresql.plugins.module_utils import _settings
+from ansible_collections.walstream.postgresql.plugins.module_utils._command import User
+from ansible_collections.walstream.postgresql.plugins.module_utils._errors import WalstreamError
+from ansible_collections.walstream.postgresql.plugins.module_utils._host import Host
+from ansible_collections.walstream.postgresql.plugins.module_utils._service import Service
+
+SETTINGS_FILE = "walstream.conf"
+"""Our one file, in `conf.d` beside the main configuration file."""
+
+INCLUDE = "conf.d"
+
+LAYOUT_OPTIONS: dict[str, dict[str, Any]] = {
+    "version": {"type": "int"},
+    "layout": {"type": "str", "choices": ["debian", "plain"]},
+    "data_directory": {"type": "path"},
+    "config_directory": {"type": "path"},
+    "bin_directory": {"type": "path"},
+    "owner": {"type": "str", "default": "postgres"},
+    "service_unit": {"type": "str"},
+}
+"""The options by which every module of ours is told which cluster is meant."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """Which cluster is meant, as far as somebody said."""
+
+    version: int | None = None
+    layout: str | None = None
+    cluster: str = "main"
+    data_directory: str | None = None
+    config_directory: str | None = None
+    bin_directory: str | None = None
+    owner: str = "postgres"
+    service_unit: str | None = None
+
+    @classmethod
+    def from_params(cls, params: Mapping[str, Any], cluster: str) -> Wish:
+        given = {name: params[name] for name in LAYOUT_OPTIONS if params[name] is not None}
+        for option in ("data_directory", "config_directory", "bin_directory"):
+            if option in given:
+                given[option] = _absolute(option, given[option])
+        return cls(cluster=cluster, **given)
+
+
+def _absolute(option: str, path: str) -> str:
+    if not os.path.isabs(path):
+        raise WalstreamError(f"{option} '{path}' is not an absolute path: give it from the root on")
+    return os.path.normpath(path)
+
+
+@dataclass(frozen=True)
+class Paths:
+    """One cluster's files."""
+
+    version: int | None
+    cluster: str
+    owner: str
+    bin_directory: str
+    data_directory: str
+    config_directory: str
+    log_file: str
+
+    @property
+    def config_file(self) -> str:
+        return os.path.join(self.config_directory, "postgresql.conf")
+
+    @property
+    def settings_file(self) -> str:
+        return os.path.join(self.config_directory, INCLUDE, SETTINGS_FILE)
+
+    @property
+    def auto_file(self) -> str:
+        """Where ALTER SYSTEM writes; the server reads it after every other file."""
+        return os.path.join(self.data_directory, "postgresql.auto.conf")
+
+    @property
+    def has_configuration(self) -> bool:
+        return os.path.exists(self.config_file)
+
+    def configuration(self) -> _settings.Configuration:
+        """What the main file and its includes say; empty where there is none."""
+        if not self.has_configuration:
+            return _settings.Configuration()
+        return _settings.load(self.config_file, files.read, files.list_directory)
+
+    def file_named(self, parameter: str, name: str, configuration: _settings.Configuration) -> str:
+        """hba_file and the like: as configured, else beside the main file."""
+        configured = configuration.value(parameter)
+        return (
+            os.path.join(self.data_directory, configured) if configured else f"{self.config_directory}/{name}"
+        )
+
+
+class Layout(Protocol):
+    """One kind of host. `paths` is resolved; everything else is done with it."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def paths(self) -> Paths: ...
+
+    def service(self, owner: User) -> Service:
+        """How this cluster's server is started and stopped."""
+        ...
+
+    def configure(self, owner: User, locale: str) -> None:
+        """Make the configuration files of a data directory that has none. What exists is kept.
+
+        Killed half-way and repeated, it completes: the main file comes last.
+        """
+        ...
+
+
+def installed_in(wish: Wish, host: Host, version: int | None) -> str:
+    """The folder with the programs of this version; empty where they are not installed."""
+    if wish.bin_directory:
+        return wish.bin_directory
+    return host.installed.get(version, "") if version else ""
+
+
+def current_user() -> User:
+    """The account that the module runs as."""
+    return User.named(pwd.getpwuid(os.geteuid()).pw_name)
+
+
+def group_id(name: str) -> int | None:
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        return None

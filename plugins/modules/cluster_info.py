@@ -1,0 +1,248 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Ansible module: everything about one PostgreSQL cluster of a host, read in one call."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: cluster_info
+short_description: What a host has of a PostgreSQL cluster
+description:
+  - Reads in one call what is installed, where a cluster's files are, what its data directory holds and what its
+    server says.
+  - Never fails because something is missing. A host without PostgreSQL gives the packages that it needs.
+  - The server is asked over its local socket, as the account O(owner). Where that does not work, it says why.
+version_added: 0.1.0
+options:
+  cluster:
+    description: Name of the cluster in Debian's layout.
+    type: str
+    default: main
+    aliases: [name]
+  port:
+    description: Port to report where the configuration does not name one.
+    type: int
+seealso:
+  - module: walstream.postgresql.cluster
+  - module: walstream.postgresql.data_directory_info
+author:
+  - The walstream authors (@walstream)
+extends_documentation_fragment:
+  - walstream.postgresql.attributes.reads
+  - walstream.postgresql.layout
+"""
+
+EXAMPLES = r"""
+- name: Discover
+  walstream.postgresql.cluster_info:
+  become: true
+  register: discovered
+
+- name: Show what runs
+  ansible.builtin.debug:
+    msg: "{{ discovered.cluster_info.data.state }}, timeline {{ discovered.cluster_info.data.timeline }}"
+"""
+
+RETURN = r"""
+cluster_info:
+  description: Everything that was found.
+  returned: success
+  type: dict
+  contains:
+    layout:
+      description: V(debian) or V(plain).
+      type: str
+      sample: debian
+    version:
+      description: Major version of the cluster that is meant, or null where no PostgreSQL is installed.
+      type: int
+      sample: 15
+    cluster:
+      description: Name of the cluster in Debian's layout.
+      type: str
+      sample: main
+    installed_versions:
+      description: Major versions whose server is installed.
+      type: list
+      elements: int
+      sample: [15]
+    missing_packages:
+      description: The distribution's packages that a server and the modules of this collection still need.
+      type: list
+      elements: str
+      sample: [python3-psycopg2]
+    distribution:
+      description: C(ID) of os-release.
+      type: str
+      sample: debian
+    distribution_codename:
+      description: C(VERSION_CODENAME) of os-release.
+      type: str
+      sample: bookworm
+    owner:
+      description: The server's account.
+      type: str
+      sample: postgres
+    owner_exists:
+      description: Whether the host has this account.
+      type: bool
+      sample: true
+    bin_directory:
+      description: Folder with the server's programs, or empty.
+      type: str
+      sample: /usr/lib/postgresql/15/bin
+    data_directory:
+      description: The data directory.
+      type: str
+      sample: /var/lib/postgresql/15/main
+    config_directory:
+      description: Folder of the main configuration file.
+      type: str
+      sample: /etc/postgresql/15/main
+    config_file:
+      description: The main configuration file.
+      type: str
+      sample: /etc/postgresql/15/main/postgresql.conf
+    settings_file:
+      description: The one file that this collection writes settings to.
+      type: str
+      sample: /etc/postgresql/15/main/conf.d/walstream.conf
+    hba_file:
+      description: The file with the rules for logins.
+      type: str
+      sample: /etc/postgresql/15/main/pg_hba.conf
+    ident_file:
+      description: The file with the maps of user names.
+      type: str
+      sample: /etc/postgresql/15/main/pg_ident.conf
+    log_file:
+      description: The log that the server is started with.
+      type: str
+      sample: /var/log/postgresql/postgresql-15-main.log
+    configured:
+      description: Whether the main configuration file exists.
+      type: bool
+      sample: true
+    configuration_problems:
+      description: What the server would refuse to read in its configuration files.
+      type: list
+      elements: str
+      sample: []
+    managed_settings:
+      description: What our settings file says.
+      type: dict
+      sample: {wal_level: replica}
+    service:
+      description: What starts and stops the server, C(pg_ctl) or a systemd unit. Null where no server is installed.
+      type: str
+      sample: pg_ctl
+    port:
+      description: The port as configured.
+      type: int
+      sample: 5432
+    socket_directory:
+      description: Where the server listens for local logins. Empty for its built-in default.
+      type: str
+      sample: /var/run/postgresql
+    source_address:
+      description: The address from which this host talks to others, or null.
+      type: str
+      sample: 192.0.2.10
+    data:
+      description: What the data directory is, as in M(walstream.postgresql.data_directory_info).
+      type: dict
+      sample: {state: primary, running: true, system_identifier: "7301234567890123456"}
+    running:
+      description: Whether a server runs on the data directory.
+      type: bool
+      sample: true
+    reachable:
+      description:
+        - Whether the server could be asked. What follows is returned only then, except RV(cluster_info.settings).
+      type: bool
+      sample: true
+    unreachable_because:
+      description: Why a running server could not be asked.
+      type: str
+      returned: when the server runs and could not be asked
+      sample: "cannot log in to PostgreSQL at /var/run/postgresql, port 5432, as user 'postgres': ..."
+    server_version:
+      description: The server's version.
+      type: str
+      sample: "15.10"
+    in_recovery:
+      description: Whether the server is in recovery, as standbys are.
+      type: bool
+      sample: false
+    system_identifier:
+      description: The system identifier.
+      type: str
+      sample: "7301234567890123456"
+    timeline:
+      description: The timeline that the server is on.
+      type: int
+      sample: 1
+    bytes:
+      description: Size of all databases and the shared catalogue.
+      type: int
+      sample: 23456789
+    settings:
+      description: Parameters that matter for replication. As configured where the server could not be asked.
+      type: dict
+      sample: {max_connections: "100", wal_level: replica}
+    pending_restart:
+      description: Parameters whose new value waits for a restart.
+      type: list
+      elements: str
+      sample: []
+    standbys:
+      description: Standbys and base backups that are connected.
+      type: list
+      elements: dict
+      sample: [{application_name: replica1, state: streaming, sync_state: async, client_address: 192.0.2.11}]
+    slots:
+      description: The replication slots.
+      type: list
+      elements: dict
+      sample: [{slot_name: replica1, slot_type: physical, active: true, restart_lsn: 0/3000060, wal_status: reserved}]
+    upstream:
+      description: C(primary_conninfo) as keywords of libpq, without secrets.
+      type: dict
+      sample: {host: db1, port: "5432", user: replicator}
+    tablespaces:
+      description: Tablespaces outside the data directory.
+      type: list
+      elements: dict
+      sample: [{name: fast, location: /srv/fast}]
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.walstream.postgresql.plugins.module_utils._cluster_facts import facts
+from ansible_collections.walstream.postgresql.plugins.module_utils._layout import LAYOUT_OPTIONS, Wish
+from ansible_collections.walstream.postgresql.plugins.module_utils._module import run
+
+
+def work(module: AnsibleModule) -> dict[str, Any]:
+    params = module.params
+    return {
+        "changed": False,
+        "cluster_info": facts(Wish.from_params(params, params["cluster"]), params["port"]),
+    }
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            **LAYOUT_OPTIONS,
+            "cluster": {"type": "str", "default": "main", "aliases": ["name"]},
+            "port": {"type": "int"},
+        },
+        supports_check_mode=True,
+    )
+    run(module, work)
+
+
+if __name__ == "__main__":
+    main()
