@@ -60,9 +60,7 @@ class Cluster:
     def data_directory(self) -> Path:
         """Where the server itself would look; raises OSError or CalledProcessError."""
         command = [self.program("postgres"), "-D", str(self.configuration), "-C", "data_directory"]
-        return Path(
-            subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
-        )
+        return Path(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip())
 
     def start(self, data: Path) -> int:
         """Start the server without waiting for it; gives the pid of the pg_ctl that waits."""
