@@ -180,9 +180,13 @@ class Node:
 
     # --- replication, made by hand ---
 
-    def allow_replication(self, user: str = "replicator", password: str = REPLICATION_PASSWORD) -> None:
+    def allow_replication(self, user: str = "replicator") -> None:
+        self.psql(f"CREATE ROLE {user} REPLICATION LOGIN")
+        self.set_password(user)
+
+    def set_password(self, user: str, password: str = REPLICATION_PASSWORD) -> None:
         quoted = password.replace("'", "''")
-        self.psql(f"CREATE ROLE {user} REPLICATION LOGIN PASSWORD '{quoted}'")
+        self.psql(f"ALTER ROLE {user} PASSWORD '{quoted}'")
 
     def write_passfile(self, user: str = "replicator", password: str = REPLICATION_PASSWORD) -> str:
         path = f"{self.data_directory}.pgpass"
@@ -231,7 +235,8 @@ class Node:
         """
         argv = [_ansible(), "all", "--inventory", f"{self.name},"]
         argv += ["--extra-vars", json.dumps(_CONNECTION)]
-        argv += ["--module-name", f"walstream.postgresql.{module}", "--args", json.dumps(arguments)]
+        argv += ["--module-name", f"walstream.postgresql.{module}"]
+        argv += ["--args", json.dumps(arguments)] if arguments else []
         argv += [flag for flag, wanted in (("--check", check), ("--diff", diff)) if wanted]
         argv += ["-" + "v" * verbose] if verbose else []
         done = subprocess.run(

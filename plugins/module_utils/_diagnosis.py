@@ -1,0 +1,316 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Why a standby cannot stream from its upstream: try what the server does, and explain the answer.
+
+The reason stands in the server's log, which SQL does not show. So we log in exactly as the server
+does, as its system user and with its connection string, and ask for WAL where it would.
+"""
+
+from __future__ import annotations
+
+import re
+import select
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.walstream.postgresql.plugins.module_utils._command import User
+from ansible_collections.walstream.postgresql.plugins.module_utils._lsn import (
+    Lsn,
+    TimelineHistory,
+    require_slot_name,
+)
+
+try:
+    import psycopg2
+    import psycopg2.extras
+except ImportError:  # `_server.require_psycopg2` tells the user before anything here is called
+    psycopg2 = None  # type: ignore[assignment]
+
+CONNECT_TIMEOUT = 5
+SECONDS_FOR_FIRST_WAL = 1.0
+"""A walsender reports missing WAL only after it has agreed to stream."""
+
+READS_SLOTS = 150000
+"""The first version that answers READ_REPLICATION_SLOT."""
+
+APPLICATION_NAME = "walstream_diagnosis"
+"""Ours, not the standby's, which may be named in synchronous_standby_names."""
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """Whom a standby was told to follow; the names that a sentence needs."""
+
+    host: str
+    port: str
+    user: str
+    passfile: str
+    slot: str | None
+
+    @classmethod
+    def of(cls, conninfo: Mapping[str, Any], slot: str | None, user: User) -> Upstream:
+        return cls(
+            host=str(conninfo.get("host") or conninfo.get("hostaddr") or "the local socket"),
+            port=str(conninfo.get("port") or 5432),
+            user=str(conninfo.get("user") or user.name),
+            passfile=str(conninfo.get("passfile") or f"{user.home}/.pgpass"),
+            slot=slot or None,
+        )
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a standby is, which its upstream must be able to continue."""
+
+    system_identifier: str
+    timeline: int
+    lsn: Lsn
+    segment_size: int
+
+
+@dataclass(frozen=True)
+class Rule:
+    """An answer of libpq or of a server, known by a code that means nothing else or by its words."""
+
+    pattern: str
+    sentence: str
+    sqlstate: str | None = None
+
+    def explains(self, sqlstate: str | None, message: str) -> bool:
+        return (sqlstate is not None and sqlstate == self.sqlstate) or bool(re.search(self.pattern, message))
+
+
+# First match wins. libpq hands on no code for a refused login, only words; a server may have translated them,
+# and then they are shown as they are.
+RULES = (
+    Rule(
+        r"could not translate host name|Name or service not known|Temporary failure in name resolution",
+        "the host name '{host}' of the upstream cannot be resolved here: correct the name, or make it known to "
+        "DNS or /etc/hosts",
+    ),
+    Rule(
+        r"Connection refused",
+        "nobody listens at {host}, port {port}: start the upstream, or correct its listen_addresses or the port",
+    ),
+    Rule(
+        r"timeout expired|timed out|No route to host|Network is unreachable|Host is down",
+        "{host}, port {port} does not answer: look for a firewall in between, a wrong address or a host that is down",
+    ),
+    Rule(
+        r"No such file or directory.*\n?.*socket|socket.*No such file or directory",
+        "no server listens on the socket at {host}, port {port}: start the upstream, or correct the host",
+    ),
+    Rule(
+        r"password authentication failed",
+        "the upstream refuses the password of '{user}': make the role's password on the primary and the one in "
+        "{passfile} the same",
+        sqlstate="28P01",
+    ),
+    Rule(
+        r"no password supplied",
+        "there is no password for '{user}' at {host}, port {port}: {passfile} has no line for it, or is readable by "
+        "others and therefore ignored",
+    ),
+    Rule(
+        r"no pg_hba\.conf entry",
+        "the upstream's pg_hba.conf has no line that lets '{user}' replicate from this host's address: add one "
+        "(database 'all' does not match replication) and reload ({message})",
+    ),
+    Rule(
+        r"pg_hba\.conf rejects",
+        "a line of the upstream's pg_hba.conf rejects '{user}' from this host's address ({message})",
+    ),
+    Rule(
+        r"role .* does not exist",
+        "the role '{user}' does not exist on the upstream: create it on the primary with LOGIN and REPLICATION",
+    ),
+    Rule(r"not permitted to log in", "the role '{user}' may not log in: give it LOGIN on the primary"),
+    Rule(
+        r"must be superuser or replication role|permission denied to start WAL sender",
+        "the role '{user}' may not replicate: give it REPLICATION on the primary",
+        sqlstate="42501",
+    ),
+    Rule(
+        r"max_wal_senders",
+        "all walsenders of the upstream are taken: raise max_wal_senders there (on its standbys first), or end one",
+    ),
+    Rule(
+        r"too many (clients|connections)|remaining connection slots",
+        "the upstream has no free connection: raise max_connections there (on its standbys first), or end some",
+    ),
+    Rule(
+        r"the database system is",
+        "the upstream at {host}, port {port} does not accept logins now ({message}): wait for it, or look into its log",
+    ),
+    Rule(r"does not support SSL", "the upstream has no TLS, which sslmode asks for: set ssl = on there"),
+    Rule(
+        r"certificate|SSL",
+        "TLS with the upstream fails ({message}): check the certificates and sslmode of both ends",
+    ),
+    Rule(
+        r"replication slot .* does not exist",
+        "the slot '{slot}' does not exist on the upstream: create it (this replica may need a new base backup if "
+        "WAL is missing by then)",
+        sqlstate="42704",
+    ),
+    Rule(
+        r"replication slot .* is active for PID",
+        "the slot '{slot}' is in use by another consumer ({message}): give each replica a slot of its own, or end "
+        "the other one",
+        sqlstate="55006",
+    ),
+    Rule(
+        r"requested WAL segment",
+        "the upstream no longer has the WAL that this replica needs ({message}): unless an archive has it, the "
+        "replica needs a new base backup",
+        sqlstate="58P01",
+    ),
+    Rule(
+        r"is ahead of the WAL flush position",
+        "this replica has WAL that its upstream does not have ({message}): it diverged, and must be rewound or "
+        "cloned again",
+    ),
+    Rule(
+        r"not in this server's history",
+        "the timelines of this replica and its upstream diverged ({message}): it must be rewound or cloned again",
+    ),
+    Rule(
+        r"logical replication slot",
+        "'{slot}' is a logical slot on the upstream: choose another name for this replica's slot",
+    ),
+    Rule(
+        r"replication slot",
+        "the slot '{slot}' is lost or invalidated on the upstream ({message}): make it anew; this replica may need "
+        "a new base backup",
+        sqlstate="55000",
+    ),
+)
+
+
+def explain(sqlstate: str | None, message: str, upstream: Upstream) -> str:
+    """Cause and cure, as one sentence, for what a login or a replication command was answered."""
+    words = " ".join(message.split())
+    rule = next((rule for rule in RULES if rule.explains(sqlstate, words)), None)
+    if rule is None:
+        return f"the upstream at {upstream.host}, port {upstream.port} answers: {words}"
+    return rule.sentence.format(
+        host=upstream.host,
+        port=upstream.port,
+        user=upstream.user,
+        passfile=upstream.passfile,
+        slot=upstream.slot,
+        message=_server_words(words),
+    )
+
+
+def compare(system: Mapping[str, Any], history: TimelineHistory, standby: Standing) -> str | None:
+    """Why an upstream that accepts logins cannot feed this standby, from its answer to IDENTIFY_SYSTEM."""
+    if str(system["systemid"]) != standby.system_identifier:
+        return (
+            f"the upstream is another cluster: its system identifier is {system['systemid']}, "
+            f"this server's is {standby.system_identifier}"
+        )
+    timeline = int(system["timeline"])
+    if timeline < standby.timeline:
+        return (
+            f"this replica is on timeline {standby.timeline}, its upstream only on {timeline}: it follows the wrong "
+            "server, or the upstream has not caught up with a promotion yet"
+        )
+    if timeline == standby.timeline:
+        end = Lsn.parse(str(system["xlogpos"]))
+        if standby.lsn > end:
+            return (
+                f"this replica has replayed {standby.lsn}, which its upstream at {end} does not have: unless the "
+                "upstream catches up by itself, the replica must be rewound or cloned again"
+            )
+        return None
+    fork = history.end_of(standby.timeline)
+    if fork is None or standby.lsn > fork:
+        left = f"left timeline {standby.timeline} at {fork}" if fork else f"never was on {standby.timeline}"
+        return (
+            f"this replica diverged: its upstream is on timeline {timeline} and {left}, while this replica has "
+            f"replayed {standby.lsn}; it must be rewound or cloned again"
+        )
+    return None
+
+
+def diagnose_upstream(
+    conninfo: Mapping[str, Any], slot: str | None, user: User, standby: Standing | None = None
+) -> list[str]:
+    """Sentences about what keeps `user` from replicating from the upstream; none where nothing does.
+
+    `conninfo` are the keywords of `primary_conninfo`. The upstream is asked to stream from where the standby is, or
+    from its own end of WAL where there is no standby yet. That holds the slot for a moment, so it is not for
+    standbys that stream; it moves nothing.
+    """
+    if slot:
+        require_slot_name(slot)
+    upstream = Upstream.of(conninfo, slot, user)
+    keywords = {
+        "connect_timeout": CONNECT_TIMEOUT,
+        **conninfo,
+        "passfile": upstream.passfile,
+        "dbname": "replication",  # what the server's own receiver looks up in the password file
+        "application_name": APPLICATION_NAME,
+    }
+    connection = None
+    try:
+        with user.effective():
+            connection = psycopg2.connect(
+                **keywords, connection_factory=psycopg2.extras.PhysicalReplicationConnection
+            )
+        return _interrogate(connection, upstream, standby)
+    except psycopg2.Error as error:
+        return [explain(error.pgcode, str(error), upstream)]
+    finally:
+        if connection is not None:
+            connection.close()
+
+
+def _interrogate(connection: Any, upstream: Upstream, standby: Standing | None) -> list[str]:
+    with connection.cursor() as cursor:
+        system = _first_row(cursor, "IDENTIFY_SYSTEM")
+        timeline, start = int(system["timeline"]), str(system["xlogpos"])
+        if standby is not None:
+            problem = compare(system, _history(cursor, timeline, standby), standby)
+            timeline, start = standby.timeline, str(standby.lsn.segment_start(standby.segment_size))
+        else:
+            problem = _slot_problem(cursor, connection.server_version, upstream)
+        if problem:
+            return [problem]
+        cursor.start_replication(slot_name=upstream.slot, start_lsn=start, timeline=timeline)
+        if not cursor.read_message():
+            select.select([connection], [], [], SECONDS_FOR_FIRST_WAL)
+            cursor.read_message()
+    return []
+
+
+def _history(cursor: Any, timeline: int, standby: Standing) -> TimelineHistory:
+    if timeline <= standby.timeline:
+        return TimelineHistory(())
+    content = _first_row(cursor, f"TIMELINE_HISTORY {timeline}")["content"]
+    return TimelineHistory.parse(content if isinstance(content, str) else bytes(content).decode())
+
+
+def _slot_problem(cursor: Any, version: int, upstream: Upstream) -> str | None:
+    """A slot through which nobody streams yet has to keep WAL from now on."""
+    if upstream.slot is None or version < READS_SLOTS:
+        return None
+    slot = _first_row(cursor, f'READ_REPLICATION_SLOT "{upstream.slot}"')
+    if slot["slot_type"] and slot["restart_lsn"] is None:
+        return (
+            f"the slot '{upstream.slot}' keeps no WAL on the upstream: it never reserved any, or has lost it; "
+            "make it anew with WAL reserved"
+        )
+    return None
+
+
+def _first_row(cursor: Any, command: str) -> dict[str, Any]:
+    cursor.execute(command)
+    names = [column[0] for column in cursor.description]
+    return dict(zip(names, cursor.fetchone()))
+
+
+def _server_words(message: str) -> str:
+    """The server's part of a message: libpq puts `connection to server at … failed: FATAL:  ` before it."""
+    return re.split(r"(?:FATAL|ERROR):\s+", message)[-1].strip()

@@ -1,0 +1,259 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Ansible module: asserts that a server is the standby or the primary it should be, and waits for it."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: recovery_state
+short_description: Assert and wait for the state of a standby or a primary
+description:
+  - Succeeds as soon as the server meets everything that is asked of it, all at the same moment. Changes nothing.
+  - Fails when O(timeout) is over. The message names each expectation that is not met, what was seen instead, and, on
+    the standby's own host, why it cannot stream. For that the module tries a replication login as the server would,
+    and only when it has already failed.
+version_added: 0.1.0
+options:
+  state:
+    description: Whether the server is to be in recovery (V(standby)) or not (V(primary)).
+    type: str
+    choices: [primary, standby]
+    default: standby
+  streaming:
+    description: Whether a standby's WAL receiver must be streaming. V(false) does not ask.
+    type: bool
+    default: true
+  upstream:
+    description: From whom a standby must receive WAL. Compared with what the receiver reports, word for word.
+    type: dict
+    suboptions:
+      host:
+        description: Host name or address, as in C(primary_conninfo).
+        type: str
+      port:
+        description: Port.
+        type: int
+  slot:
+    description: The slot through which a standby must receive WAL.
+    type: str
+  system_identifier:
+    description: The cluster's system identifier. Another one fails at once, because no waiting changes it.
+    type: str
+  timeline:
+    description: The timeline that a primary writes, or a standby has replayed to.
+    type: int
+  replayed_lsn:
+    description:
+      - A WAL position that the server must have replayed (a standby) or written (a primary).
+      - Given RV(recovery_state.lsn) of its primary, it proves that data arrives.
+    type: str
+  received_lsn:
+    description: A WAL position that a standby must have received. The proof for one with C(recovery_min_apply_delay).
+    type: str
+  max_lag_bytes:
+    description:
+      - How much WAL may be left to replay of what the standby's upstream has, as far as the standby knows.
+      - With C(recovery_min_apply_delay), how much may be left to receive.
+    type: int
+  max_replay_delay:
+    description:
+      - By how many seconds a standby may show the past, on top of its C(recovery_min_apply_delay).
+      - A standby that has replayed all that its upstream has is not late, however long ago the last commit was.
+    type: float
+  allow_paused:
+    description: Whether replay may be paused.
+    type: bool
+    default: false
+  replicas:
+    description: Names (C(application_name)) of standbys that must be attached to the server and streaming.
+    type: list
+    elements: str
+    default: []
+  slots:
+    description: Slots of the server that must be in use.
+    type: list
+    elements: str
+    default: []
+  timeout:
+    description: Seconds to wait. V(0) looks once.
+    type: float
+    default: 30
+seealso:
+  - module: walstream.postgresql.replication_info
+author:
+  - The walstream authors (@walstream)
+extends_documentation_fragment:
+  - walstream.postgresql.attributes.reads
+  - walstream.postgresql.login
+"""
+
+EXAMPLES = r"""
+- name: The primary is one, and its replica is attached through its slot
+  walstream.postgresql.recovery_state:
+    state: primary
+    replicas: [replica1]
+    slots: [replica_physical_slot]
+  register: primary
+
+- name: The replica follows it, and what the primary has written has arrived
+  walstream.postgresql.recovery_state:
+    upstream:
+      host: db1.example.org
+      port: 5432
+    slot: replica_physical_slot
+    system_identifier: "{{ primary.recovery_state.system_identifier }}"
+    timeline: "{{ primary.recovery_state.timeline }}"
+    replayed_lsn: "{{ primary.recovery_state.lsn }}"
+"""
+
+RETURN = r"""
+recovery_state:
+  description:
+    - What was seen at the last look. The keys are those of
+      RV(walstream.postgresql.replication_info#module:replication_info), and RV(recovery_state.unmet).
+    - Empty but for RV(recovery_state.unmet) where the server did not answer.
+  returned: always, unless the options are wrong
+  type: dict
+  contains:
+    role:
+      description: V(standby) or V(primary).
+      type: str
+      sample: standby
+    lsn:
+      description: The position that a standby has replayed or a primary has flushed.
+      type: str
+      sample: 0/3000060
+    received_lsn:
+      description: The position that a standby has received.
+      type: str
+      sample: 0/3000060
+    system_identifier:
+      description: The cluster's system identifier.
+      type: str
+      sample: "7711510154694615063"
+    timeline:
+      description: The timeline.
+      type: int
+      sample: 1
+    upstream:
+      description: What a standby follows, and the state of its WAL receiver.
+      type: dict
+      sample: {host: db1.example.org, port: 5432, slot: replica_physical_slot, status: streaming}
+    replay:
+      description: How a standby replays.
+      type: dict
+      sample: {pause_state: not paused, apply_delay: 0.0, delay: 0.0, lag_bytes: 0}
+    unmet:
+      description: A sentence for each expectation that was not met.
+      type: list
+      elements: str
+      sample: []
+unmet:
+  description: The same as RV(recovery_state.unmet).
+  returned: failure
+  type: list
+  elements: str
+  sample: ["no WAL receiver is running"]
+causes:
+  description: What keeps the server from being as expected, as far as it could be found out.
+  returned: failure
+  type: list
+  elements: str
+  sample: ["nobody listens at db1.example.org, port 5432: start the upstream"]
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.walstream.postgresql.plugins.module_utils._errors import WalstreamError
+from ansible_collections.walstream.postgresql.plugins.module_utils._lsn import Lsn
+from ansible_collections.walstream.postgresql.plugins.module_utils._module import run
+from ansible_collections.walstream.postgresql.plugins.module_utils._readiness import Expected
+from ansible_collections.walstream.postgresql.plugins.module_utils._replication import described
+from ansible_collections.walstream.postgresql.plugins.module_utils._server import (
+    Login,
+    login_argument_spec,
+    require_psycopg2,
+)
+from ansible_collections.walstream.postgresql.plugins.module_utils._state_watch import (
+    Watcher,
+    likely_causes,
+)
+
+AS_THEY_ARE = ("slot", "system_identifier", "timeline", "max_lag_bytes", "max_replay_delay", "allow_paused")
+ONLY_FOR_STANDBYS = ("upstream", "slot", "received_lsn", "max_lag_bytes", "max_replay_delay")
+
+
+def prove(module: AnsibleModule) -> dict[str, Any]:
+    """Watch the server; return what was seen, or raise with what is missing and why."""
+    require_psycopg2()
+    params = module.params
+    login = Login.from_params(params)
+    look = Watcher(login, expected(params)).watch(params["timeout"])
+    state = {**(described(look.seen) if look.seen else {}), "unmet": list(look.unmet)}
+    if not look.unmet:
+        return {"changed": False, "recovery_state": state}
+    causes = likely_causes(look)
+    waited = "" if look.hopeless or not params["timeout"] else f" after {params['timeout']:g} seconds"
+    because = f". Likely cause: {'; '.join(causes)}" if causes else ""
+    raise WalstreamError(
+        f"the server at {login.description} is not the {params['state']} that was expected{waited}: "
+        f"{'; '.join(look.unmet)}{because}",
+        recovery_state=state,
+        unmet=list(look.unmet),
+        causes=causes,
+    )
+
+
+def expected(params: Mapping[str, Any]) -> Expected:
+    """What the options ask for. An option that says nothing about the state asked for is a mistake."""
+    standby = params["state"] == "standby"
+    stray = [] if standby else [name for name in ONLY_FOR_STANDBYS if params[name] not in (None, {})]
+    if stray:
+        raise WalstreamError(f"'{stray[0]}' is about a standby and means nothing with 'state: primary'")
+    upstream = params["upstream"] or {}
+    return Expected(
+        standby=standby,
+        streaming=standby and params["streaming"],
+        host=upstream.get("host"),
+        port=upstream.get("port"),
+        replayed_lsn=_lsn(params["replayed_lsn"]),
+        received_lsn=_lsn(params["received_lsn"]),
+        replicas=tuple(params["replicas"]),
+        slots=tuple(params["slots"]),
+        **{name: params[name] for name in AS_THEY_ARE},
+    )
+
+
+def _lsn(text: str | None) -> Lsn | None:
+    return Lsn.parse(text) if text else None
+
+
+def main() -> None:
+    """Spec, build, run, exit."""
+    upstream = {"host": {"type": "str"}, "port": {"type": "int"}}
+    module = AnsibleModule(
+        argument_spec={
+            **login_argument_spec(),
+            "state": {"type": "str", "default": "standby", "choices": ["primary", "standby"]},
+            "streaming": {"type": "bool", "default": True},
+            "upstream": {"type": "dict", "options": upstream},
+            **{
+                name: {"type": "str"}
+                for name in ("slot", "system_identifier", "replayed_lsn", "received_lsn")
+            },
+            **{name: {"type": "int"} for name in ("timeline", "max_lag_bytes")},
+            "max_replay_delay": {"type": "float"},
+            "allow_paused": {"type": "bool", "default": False},
+            "replicas": {"type": "list", "elements": "str", "default": []},
+            "slots": {"type": "list", "elements": "str", "default": []},
+            "timeout": {"type": "float", "default": 30},
+        },
+        supports_check_mode=True,
+    )
+    run(module, prove)
+
+
+if __name__ == "__main__":
+    main()
