@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The controller's part of `basebackup`: ask again while the copy runs, and tell how far it is."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+from ansible.errors import AnsibleConnectionFailure
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+from ansible_collections.walstream.postgresql.plugins.module_utils import _progress
+from ansible_collections.walstream.postgresql.plugins.module_utils._progress import Progress
+
+MODULE = "walstream.postgresql.basebackup"
+FIRST_LOOK, LONGEST_LOOK = 1.0, 5.0
+RECONNECT_FOR = 60.0
+"""Seconds for which a lost connection is tried again: the copy goes on without us meanwhile."""
+
+display = Display()
+
+
+class ActionModule(ActionBase):
+    """Runs the module once if there is nothing to wait for, and else again and again for a few seconds each."""
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        super().run(tmp, task_vars)
+        arguments = dict(self._task.args)
+        if self._task.async_val or arguments.get("wait") is not None:
+            return self._call(arguments, task_vars)
+        look, said = FIRST_LOOK, None
+        while True:
+            result = self._call({**arguments, "wait": look}, task_vars)
+            found = result.get("basebackup") or {}
+            if found.get("action") != "cloning" or self._task.check_mode:
+                return result
+            arguments["job"] = found.get("job")
+            said = self._tell(found, said)
+            look = min(look * 1.5, LONGEST_LOOK)
+
+    def _call(self, arguments: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
+        """Call the module; once it has begun, a lost connection is no reason to give up."""
+        deadline = time.monotonic() + RECONNECT_FOR
+        while True:
+            try:
+                return self._execute_module(
+                    module_name=MODULE,
+                    module_args=arguments,
+                    task_vars=task_vars,
+                    wrap_async=self._task.async_val,
+                )
+            except AnsibleConnectionFailure:
+                if not arguments.get("job") or time.monotonic() > deadline:
+                    raise
+                time.sleep(2)
+
+    def _tell(self, found: dict[str, Any], said: Progress | None) -> Progress | None:
+        """Display a line if there is something new to say; returns what was said last."""
+        report = found.get("progress")
+        if not report:
+            return said
+        current = Progress.from_dict(report["details"])
+        if not _progress.worth_saying(said, current, live=sys.stdout.isatty()):
+            return said
+        host = self._task.delegate_to or self._templar.available_variables.get("inventory_hostname", "")
+        display.display(f"{host} | {report['text']}")
+        return current
