@@ -17,6 +17,7 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._command impo
 from ansible_collections.walstream.postgresql.plugins.module_utils._errors import WalstreamError
 from ansible_collections.walstream.postgresql.plugins.module_utils._host import Host, discover, parse_version
 from ansible_collections.walstream.postgresql.plugins.module_utils._layout import (
+    Layout,
     Paths,
     Wish,
     current_user,
@@ -119,6 +120,23 @@ def facts(wish: Wish, port: int | None) -> dict[str, Any]:
             name: setting.value for name, setting in configuration.effective().items() if name in SETTINGS
         }
     return result
+
+
+def located(layout: Layout, owner: User) -> dict[str, Any]:
+    """Where everything of a cluster is: what `cluster` returns of it."""
+    paths = layout.paths
+    configuration = paths.configuration()
+    postmaster = running_postmaster(paths.data_directory)
+    return {
+        "layout": layout.name,
+        "version": paths.version,
+        "bin_directory": paths.bin_directory,
+        "data_directory": paths.data_directory,
+        **configuration_facts(paths, configuration),
+        "service": layout.service(owner).name,
+        "port": configured_port(configuration, None),
+        "socket_directory": socket_directory(postmaster, configuration),
+    }
 
 
 def configuration_facts(paths: Paths, configuration: _settings.Configuration) -> dict[str, Any]:

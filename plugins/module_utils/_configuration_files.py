@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from contextlib import AbstractContextManager
 
 from ansible_collections.walstream.postgresql.plugins.module_utils import _files
@@ -34,30 +35,44 @@ def list_directory(path: str) -> list[str] | None:
 
 
 def write(path: str, text: str, owner: User, mode: int, group: int | None = None) -> None:
-    """Put `text` into a file, or leave the old one whole: a new file beside it, then a rename.
+    """Put `text` into a file of the server's user, or leave the old one whole: a new file beside it, then a rename.
 
-    A symbolic link at `path` is replaced, not followed. What an interrupted attempt left is replaced too.
+    A symbolic link at `path` is replaced, not followed.
     """
-    directory, name = os.path.split(path)
-    new = os.path.join(directory, f".{name}.new")  # no include_dir reads a name that begins with a dot
     try:
-        with _as_owner_of(directory, owner):
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(new)
-            descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-            with open(descriptor, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-                if os.geteuid() == 0:
-                    os.fchown(descriptor, owner.uid, owner.gid if group is None else group)
-                elif group not in (None, owner.gid):
-                    os.fchown(descriptor, -1, group)
-                os.fchmod(descriptor, mode)
-                file.write(text)
-                file.flush()
-                os.fsync(descriptor)
-            os.rename(new, path)
-            _files.sync_directory(directory)
+        with _as_owner_of(os.path.dirname(path), owner):
+            _replace(path, text, owner.uid, owner.gid if group is None else group, mode)
     except OSError as error:
         raise WalstreamError(f"cannot write {path}: {error.strerror}") from None
+
+
+def rewrite(path: str, text: str, owner: User) -> None:
+    """Give a file that exists another text. Its owner and mode stay, and a link still leads to it."""
+    path = os.path.realpath(path)
+    try:
+        state = os.stat(path)
+        with _as_owner_of(os.path.dirname(path), owner):
+            _replace(path, text, state.st_uid, state.st_gid, stat.S_IMODE(state.st_mode))
+    except OSError as error:
+        raise WalstreamError(f"cannot write {path}: {error.strerror}") from None
+
+
+def _replace(path: str, text: str, uid: int, gid: int, mode: int) -> None:
+    directory, name = os.path.split(path)
+    new = os.path.join(directory, f".{name}.new")  # no include_dir reads a name that begins with a dot
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(new)  # of an interrupted attempt
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with open(descriptor, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        state = os.fstat(descriptor)
+        if (state.st_uid, state.st_gid) != (uid, gid):
+            os.fchown(descriptor, uid, gid)
+        os.fchmod(descriptor, mode)
+        file.write(text)
+        file.flush()
+        os.fsync(descriptor)
+    os.rename(new, path)
+    _files.sync_directory(directory)
 
 
 def remove(path: str, owner: User) -> None:

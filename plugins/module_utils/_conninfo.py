@@ -9,7 +9,7 @@ from typing import Any
 from ansible_collections.walstream.postgresql.plugins.module_utils import _server
 from ansible_collections.walstream.postgresql.plugins.module_utils._errors import WalstreamError
 
-SECRET_KEYWORDS = ("password", "sslpassword")
+SECRET_KEYWORDS = ("password", "sslpassword", "oauth_client_secret")
 """libpq keywords that may never stand in a file, a process list or a result of ours."""
 
 

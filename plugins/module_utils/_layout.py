@@ -112,6 +112,11 @@ class Layout(Protocol):
     def name(self) -> str: ...
 
     @property
+    def settings_mode(self) -> int:
+        """The mode of our settings file."""
+        ...
+
+    @property
     def paths(self) -> Paths: ...
 
     def service(self, owner: User) -> Service:

@@ -68,6 +68,7 @@ class DebianLayout:
     service_unit: str | None = None
 
     name = "debian"
+    settings_mode = 0o644  # as the main file: pg_lsclusters and psql look for the port, whoever runs them
 
     @classmethod
     def resolve(cls, wish: Wish, host: Host) -> DebianLayout:

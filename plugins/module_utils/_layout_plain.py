@@ -45,6 +45,7 @@ class PlainLayout:
     service_unit: str | None = None
 
     name = "plain"
+    settings_mode = 0o600
 
     @classmethod
     def resolve(cls, wish: Wish, host: Host) -> PlainLayout:

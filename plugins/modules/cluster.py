@@ -1,0 +1,323 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Ansible module: a PostgreSQL cluster as declared, its settings and its server."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: cluster
+short_description: A PostgreSQL cluster, its settings and its server
+description:
+  - Makes a cluster, or adopts one that exists, keeps the settings that you declare in one file of their own, and
+    starts, reloads or restarts the server where that is due.
+  - What is due is read from the files and from the server, so a run that was interrupted is finished by the next. No
+    handlers are needed.
+  - Settings are shown to the server's own program before they are installed. What it would not take is refused with its
+    reason, and nothing changes. Should a restart fail all the same, the former settings are put back and the server
+    runs again.
+  - Files of the distribution are not edited, except that the line C(include_dir 'conf.d') is added to a
+    C(postgresql.conf) that has none.
+  - C(ALTER SYSTEM) beats every file. A parameter that is declared here is taken out of C(postgresql.auto.conf), by
+    C(ALTER SYSTEM RESET) where the server runs, others stay there.
+version_added: 0.1.0
+options:
+  state:
+    description:
+      - V(present) makes or adopts the cluster and writes its settings, and leaves the server as it is.
+      - V(started) moreover starts the server; one that runs is reloaded where a file is newer than what it loaded
+        (settings, C(pg_hba.conf), C(pg_ident.conf), certificates), and restarted where a parameter waits for that.
+      - V(reloaded) and V(restarted) do so in any case.
+      - V(stopped) stops it in fast mode.
+    type: str
+    choices: [present, started, stopped, restarted, reloaded]
+    default: present
+  name:
+    description: Name of the cluster in Debian's layout.
+    type: str
+    default: main
+    aliases: [cluster]
+  initialize:
+    description:
+      - Whether a new cluster may be made where the data directory is absent or empty.
+      - A data directory that holds anything else is never touched by C(initdb).
+    type: bool
+    default: false
+  encoding:
+    description: Encoding of a new cluster.
+    type: str
+    default: UTF8
+  locale:
+    description: Locale of a new cluster, and of the configuration that an adopted one is given where it has none.
+    type: str
+    default: C.UTF-8
+  data_checksums:
+    description: Whether a new cluster has checksums on its data pages.
+    type: bool
+    default: true
+  wal_directory:
+    description: Where a new cluster keeps C(pg_wal). By default in the data directory.
+    type: path
+  port:
+    description: The server's port. By default as the settings file says, or else the server's own default.
+    type: int
+  settings:
+    description:
+      - Server parameters, exactly what our settings file is to say. Without this option it keeps what it says.
+      - Null leaves a parameter to the cluster's other files. Lists are joined by commas.
+      - V(port), V(primary_conninfo) and V(primary_slot_name) have options of their own.
+    type: dict
+  defaults:
+    description: Server parameters that give way to whatever the cluster's other configuration files say.
+    type: dict
+    default: {}
+  purge:
+    description: Whether parameters are removed from our settings file that O(settings) does not name.
+    type: bool
+    default: true
+  keep:
+    description: Parameters that stay in our settings file though O(settings) does not name them.
+    type: list
+    elements: str
+    default: []
+  upstream:
+    description:
+      - Where a standby streams from, as keywords of libpq (C(primary_conninfo)). An empty dictionary removes it.
+      - C(password) is refused. Name a password file with C(passfile), see M(walstream.postgresql.passfile).
+    type: dict
+  slot:
+    description: The slot on the upstream (C(primary_slot_name)). An empty text removes it.
+    type: str
+  restart:
+    description: Whether a running server may be restarted. With V(false) RV(cluster.pending_restart) names what waits.
+    type: bool
+    default: true
+  timeout:
+    description: Seconds that starting and stopping may each take. A standby may have much to recover first.
+    type: int
+    default: 60
+seealso:
+  - module: walstream.postgresql.cluster_info
+  - module: walstream.postgresql.basebackup
+author:
+  - The walstream authors (@walstream)
+extends_documentation_fragment:
+  - walstream.postgresql.attributes.changes
+  - walstream.postgresql.layout
+"""
+
+EXAMPLES = r"""
+- name: A primary
+  walstream.postgresql.cluster:
+    state: started
+    initialize: true
+    settings:
+      wal_level: replica
+      max_wal_senders: 10
+      max_slot_wal_keep_size: 10GB
+  become: true
+
+- name: A standby on a data directory that was cloned before
+  walstream.postgresql.cluster:
+    state: started
+    settings:
+      hot_standby: true
+    upstream:
+      host: db1.example.com
+      user: replicator
+      passfile: /var/lib/postgresql/15/main.pgpass
+    slot: db2
+  become: true
+
+- name: Change one parameter, leave the others, and restart nothing
+  walstream.postgresql.cluster:
+    state: started
+    settings:
+      work_mem: 16MB
+    purge: false
+    restart: false
+  become: true
+"""
+
+RETURN = r"""
+cluster:
+  description: The cluster after the module's work (in check mode, as far as it can be known).
+  returned: success
+  type: dict
+  contains:
+    actions:
+      description: What was done, or would be in check mode, in this order.
+      type: list
+      elements: str
+      sample: [created, configured, started]
+    changed_settings:
+      description: Parameters whose value in our settings file changed.
+      type: list
+      elements: str
+      sample: [max_wal_senders, wal_level]
+    cleared_overrides:
+      description: Parameters that were taken out of C(postgresql.auto.conf).
+      type: list
+      elements: str
+      sample: []
+    pending_restart:
+      description: Parameters whose new value waits for a restart.
+      type: list
+      elements: str
+      sample: []
+    running:
+      description: Whether the server runs.
+      type: bool
+      sample: true
+    in_recovery:
+      description: Whether it is a standby. Null where there is no cluster yet.
+      type: bool
+      sample: false
+    system_identifier:
+      description: The system identifier. Null where there is no cluster yet.
+      type: str
+      sample: "7301234567890123456"
+    service:
+      description: What starts and stops the server.
+      type: str
+      sample: pg_ctl
+    layout:
+      description: V(debian) or V(plain).
+      type: str
+      sample: debian
+    version:
+      description: Major version.
+      type: int
+      sample: 15
+    data_directory:
+      description: The data directory.
+      type: str
+      sample: /var/lib/postgresql/15/main
+    config_directory:
+      description: Folder of the main configuration file.
+      type: str
+      sample: /etc/postgresql/15/main
+    settings_file:
+      description: The one file that this collection writes settings to.
+      type: str
+      sample: /etc/postgresql/15/main/conf.d/walstream.conf
+    hba_file:
+      description: The file with the rules for logins.
+      type: str
+      sample: /etc/postgresql/15/main/pg_hba.conf
+    ident_file:
+      description: The file with the maps of user names.
+      type: str
+      sample: /etc/postgresql/15/main/pg_ident.conf
+    log_file:
+      description: The log that the server is started with.
+      type: str
+      sample: /var/log/postgresql/postgresql-15-main.log
+    bin_directory:
+      description: Folder with the server's programs.
+      type: str
+      sample: /usr/lib/postgresql/15/bin
+    port:
+      description: The port as configured.
+      type: int
+      sample: 5432
+    socket_directory:
+      description: Where the server listens for local logins. Empty for its built-in default.
+      type: str
+      sample: /var/run/postgresql
+"""
+
+from dataclasses import asdict
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.walstream.postgresql.plugins.module_utils import _cluster_facts, _conninfo, _settings
+from ansible_collections.walstream.postgresql.plugins.module_utils._cluster import Cluster, Intent, Outcome
+from ansible_collections.walstream.postgresql.plugins.module_utils._cluster_plan import Declared
+from ansible_collections.walstream.postgresql.plugins.module_utils._command import User
+from ansible_collections.walstream.postgresql.plugins.module_utils._initdb import NewCluster
+from ansible_collections.walstream.postgresql.plugins.module_utils._layout import LAYOUT_OPTIONS, Layout, Wish
+from ansible_collections.walstream.postgresql.plugins.module_utils._layouts import resolve
+from ansible_collections.walstream.postgresql.plugins.module_utils._module import run
+
+
+def intent_of(params: dict[str, Any], version: int | None) -> Intent:
+    upstream, port = params["upstream"], params["port"]
+    return Intent(
+        state=params["state"],
+        declared=Declared(
+            settings=params["settings"],
+            defaults=params["defaults"],
+            keep=params["keep"],
+            purge=params["purge"],
+            options={
+                "port": None if port is None else str(port),
+                "primary_conninfo": None if upstream is None else _conninfo.to_string(upstream),
+                "primary_slot_name": params["slot"],
+            },
+        ),
+        new=NewCluster(
+            version=version or 0,
+            encoding=params["encoding"],
+            locale=params["locale"],
+            data_checksums=params["data_checksums"],
+            wal_directory=params["wal_directory"],
+        ),
+        initialize=params["initialize"],
+        restart=params["restart"],
+        timeout=params["timeout"],
+    )
+
+
+def shown(layout: Layout, owner: User, outcome: Outcome) -> dict[str, Any]:
+    found = _cluster_facts.located(layout, owner)
+    said = asdict(outcome)
+    before, after = said.pop("before"), said.pop("after")
+    return {
+        "changed": bool(outcome.actions),
+        "cluster": {**found, **said},
+        "diff": {
+            "before_header": found["settings_file"],
+            "after_header": found["settings_file"],
+            "before": _settings.masked(before),
+            "after": _settings.masked(after) + "".join(f"# {action}\n" for action in outcome.actions),
+        },
+    }
+
+
+def work(module: AnsibleModule) -> dict[str, Any]:
+    params = module.params
+    owner = User.named(params["owner"])
+    layout = resolve(Wish.from_params(params, params["name"]), _cluster_facts.look_around())
+    cluster = Cluster(layout, owner, intent_of(params, layout.paths.version), module.check_mode)
+    return shown(layout, owner, cluster.converge())
+
+
+def main() -> None:
+    states = ["present", "started", "stopped", "restarted", "reloaded"]
+    module = AnsibleModule(
+        argument_spec={
+            **LAYOUT_OPTIONS,
+            "state": {"type": "str", "default": "present", "choices": states},
+            "name": {"type": "str", "default": "main", "aliases": ["cluster"]},
+            "initialize": {"type": "bool", "default": False},
+            "encoding": {"type": "str", "default": "UTF8"},
+            "locale": {"type": "str", "default": "C.UTF-8"},
+            "data_checksums": {"type": "bool", "default": True},
+            "wal_directory": {"type": "path"},
+            "port": {"type": "int"},
+            "settings": {"type": "dict"},
+            "defaults": {"type": "dict", "default": {}},
+            "purge": {"type": "bool", "default": True},
+            "keep": {"type": "list", "elements": "str", "default": []},
+            "upstream": {"type": "dict"},
+            "slot": {"type": "str"},
+            "restart": {"type": "bool", "default": True},
+            "timeout": {"type": "int", "default": 60},
+        },
+        supports_check_mode=True,
+    )
+    run(module, work)
+
+
+if __name__ == "__main__":
+    main()
