@@ -7,6 +7,7 @@ import glob
 import os
 import re
 import shlex
+import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Callable
@@ -114,3 +115,16 @@ def parse_os_release(text: str) -> dict[str, str]:
             except ValueError:
                 continue
     return variables
+
+
+def source_address(towards: str | None) -> str | None:
+    """The address of this host that `towards` sees: the kernel's choice of route, with nothing sent."""
+    if not towards:
+        return None
+    try:
+        family, kind, protocol, _name, address = socket.getaddrinfo(towards, 9, type=socket.SOCK_DGRAM)[0]
+        with socket.socket(family, kind, protocol) as unsent:
+            unsent.connect(address)
+            return str(unsent.getsockname()[0])
+    except OSError:
+        return None

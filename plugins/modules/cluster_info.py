@@ -22,6 +22,9 @@ options:
   port:
     description: Port to report where the configuration does not name one.
     type: int
+  towards:
+    description: Name or address of another host. RV(cluster_info.source_address) tells from which address it is reached.
+    type: str
 seealso:
   - module: walstream.postgresql.cluster
   - module: walstream.postgresql.data_directory_info
@@ -209,6 +212,12 @@ cluster_info:
       description: C(primary_conninfo) as keywords of libpq, without secrets.
       type: dict
       sample: {host: db1, port: "5432", user: replicator}
+    source_address:
+      description:
+        - The address of this host that O(towards) sees when this host connects to it. Null where that is not known.
+        - Found by asking the kernel for its route. Nothing is sent.
+      type: str
+      sample: 192.0.2.12
     tablespaces:
       description: Tablespaces outside the data directory.
       type: list
@@ -220,6 +229,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.walstream.postgresql.plugins.module_utils._cluster_facts import facts
+from ansible_collections.walstream.postgresql.plugins.module_utils._host import source_address
 from ansible_collections.walstream.postgresql.plugins.module_utils._layout import LAYOUT_OPTIONS, Wish
 from ansible_collections.walstream.postgresql.plugins.module_utils._module import run
 
@@ -228,7 +238,10 @@ def work(module: AnsibleModule) -> dict[str, Any]:
     params = module.params
     return {
         "changed": False,
-        "cluster_info": facts(Wish.from_params(params, params["cluster"]), params["port"]),
+        "cluster_info": {
+            **facts(Wish.from_params(params, params["cluster"]), params["port"]),
+            "source_address": source_address(params["towards"]),
+        },
     }
 
 
@@ -238,6 +251,7 @@ def main() -> None:
             **LAYOUT_OPTIONS,
             "cluster": {"type": "str", "default": "main", "aliases": ["name"]},
             "port": {"type": "int"},
+            "towards": {"type": "str"},
         },
         supports_check_mode=True,
     )

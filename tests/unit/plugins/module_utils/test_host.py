@@ -1,0 +1,14 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a host says about itself."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.walstream.postgresql.plugins.module_utils import _host
+
+
+@pytest.mark.parametrize(
+    ("towards", "address"), [(None, None), ("127.0.0.1", "127.0.0.1"), ("no.such.host.invalid", None)]
+)
+def test_source_address(towards, address):
+    assert _host.source_address(towards) == address
