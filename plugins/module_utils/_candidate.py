@@ -38,7 +38,7 @@ def refuse_unacceptable(settings: Sequence[Setting], paths: Paths, owner: User, 
         for argv in _checks(paths, scratch, deep=os.path.exists(f"{scratch}/global/pg_control")):
             done = run(argv)
             if done.rc:
-                reasons = reasons_in(done.stderr, wanted)
+                reasons = reasons_in(done.stderr, wanted, paths.settings_file)
                 raise Refusal(f"the server would not take these settings: {reasons}; nothing was changed")
 
 
@@ -94,13 +94,16 @@ def candidate(settings: Sequence[Setting]) -> str:
     return "".join(f"{setting.name} = {quote(setting.value)}\n" for setting in settings)
 
 
-def reasons_in(stderr: str, settings: Sequence[Setting]) -> str:
-    """The server's complaints on one line, each with the file and line that it is really about."""
+def reasons_in(stderr: str, settings: Sequence[Setting], ours: str) -> str:
+    """The server's complaints on one line, each with the place that it is really about, unless that is our file.
+
+    What is new in our file stands nowhere yet, and its parameter says enough.
+    """
 
     def origin(match: re.Match[str]) -> str:
         number = int(match[1])
         setting = settings[number - 1] if 0 < number <= len(settings) else None
-        return f" in {setting.file} line {setting.line}" if setting else ""
+        return f" in {setting.file} line {setting.line}" if setting and setting.file != ours else ""
 
     said = [match[1] for match in map(_MESSAGE.search, stderr.splitlines()) if match]
     reasons = [_PLACE.sub(origin, words) for words in said if not words.startswith(_NOISE)]

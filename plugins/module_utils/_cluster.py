@@ -256,6 +256,7 @@ class Cluster:
             found = wait_until(lambda: _try_to_connect(login), lambda server: server is not None, 1.0)
             if found is None:
                 raise
+            self.outcome.actions.append("reloaded")
             return found
 
     def _serve(self, plan: SettingsPlan, data: DataDirectory) -> None:
@@ -319,6 +320,7 @@ class Cluster:
     def _restart(self, fallback: str | None) -> None:
         """Stop and start. A value with which the server does not start never leaves it stopped."""
         service, timeout = self._layout.service(self._owner), self._intent.timeout
+        service.startup.refuse_forbidden()
         service.stop(timeout)
         try:
             self._start()

@@ -18,7 +18,7 @@ from ansible_collections.walstream.postgresql.plugins.module_utils import _confi
 from ansible_collections.walstream.postgresql.plugins.module_utils import _initial_configuration as initial
 from ansible_collections.walstream.postgresql.plugins.module_utils import _settings
 from ansible_collections.walstream.postgresql.plugins.module_utils._command import User, system_runner
-from ansible_collections.walstream.postgresql.plugins.module_utils._errors import Refusal, WalstreamError
+from ansible_collections.walstream.postgresql.plugins.module_utils._errors import Refusal
 from ansible_collections.walstream.postgresql.plugins.module_utils._host import Host
 from ansible_collections.walstream.postgresql.plugins.module_utils._layout import (
     INCLUDE,
@@ -95,11 +95,6 @@ class DebianLayout:
 
     def service(self, owner: User) -> Service:
         paths = self.paths
-        if _first_word(files.read(f"{paths.config_directory}/start.conf") or "") == "disabled":
-            raise WalstreamError(
-                f"the cluster {paths.version}/{paths.cluster} is disabled in {paths.config_directory}/start.conf: "
-                "write 'auto' or 'manual' there if its server is meant to run"
-            )
         direct = PgCtl(paths.bin_directory, self._startup(), owner, system_runner(owner))
         if not self.host.systemd:
             return direct
@@ -124,7 +119,14 @@ class DebianLayout:
             environment=environment,
             pg_ctl_options=tuple(options.split()),
             run_directories=(RUN_DIRECTORY, *([statistics] if statistics.startswith(RUN_DIRECTORY) else [])),
+            forbidden_by=self._forbidden_by(),
         )
+
+    def _forbidden_by(self) -> str:
+        path = f"{self.paths.config_directory}/start.conf"
+        if _first_word(files.read(path) or "") != "disabled":
+            return ""
+        return f"it is disabled in {path}, so write 'auto' or 'manual' there if its server is meant to run"
 
     def configure(self, owner: User, locale: str) -> None:
         paths, site = self.paths, _site()

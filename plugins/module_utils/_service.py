@@ -19,24 +19,12 @@ _PATIENCE = 10.0
 """Seconds beyond its own time limit that a program may take before it counts as hung."""
 
 _LOG_BYTES = 65536
+# Reasons that are logged line by line before the final word, which only says that there were some.
+_GIVEN_AS_LOG = (
+    *("invalid value for parameter", "unrecognized configuration parameter", "syntax error in file"),
+    *("could not open configuration", "could not open directory", "could not bind", "could not translate"),
+)
 _SEVERITY = re.compile(r"\b(PANIC|FATAL|ERROR|HINT|DETAIL|LOG|WARNING|CONTEXT):\s+(.*)")
-
-
-class Service(Protocol):
-    """How a server is started and stopped on this host. Each method returns when it is done."""
-
-    @property
-    def name(self) -> str:
-        """For messages and results: `pg_ctl`, or the unit."""
-        ...
-
-    def start(self, timeout: float) -> None:
-        """Start the server and wait until it accepts connections; raise with its own reason otherwise."""
-        ...
-
-    def stop(self, timeout: float) -> None:
-        """Stop the server in fast mode and wait until it has ended."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -51,6 +39,32 @@ class Startup:
     pg_ctl_options: tuple[str, ...] = ()
     run_directories: tuple[str, ...] = ()
     """Directories below /run, which are gone after each boot of a machine or a container."""
+    forbidden_by: str = ""
+    """Why the server must not be started, if so."""
+
+    def refuse_forbidden(self) -> None:
+        if self.forbidden_by:
+            raise WalstreamError(f"the server in {self.data_directory} is not started: {self.forbidden_by}")
+
+
+class Service(Protocol):
+    """How a server is started and stopped on this host. Each method returns when it is done."""
+
+    @property
+    def name(self) -> str:
+        """For messages and results: `pg_ctl`, or the unit."""
+        ...
+
+    @property
+    def startup(self) -> Startup: ...
+
+    def start(self, timeout: float) -> None:
+        """Start the server and wait until it accepts connections; raise with its own reason otherwise."""
+        ...
+
+    def stop(self, timeout: float) -> None:
+        """Stop the server in fast mode and wait until it has ended."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -66,6 +80,7 @@ class PgCtl:
 
     def start(self, timeout: float) -> None:
         startup = self.startup
+        startup.refuse_forbidden()
         for directory in startup.run_directories:
             _files.make_directory(directory, self.owner, 0o2775)
         if not os.path.exists(startup.log_file):
@@ -105,6 +120,7 @@ class SystemdUnit:
         return f"systemd unit {self.unit}"
 
     def start(self, timeout: float) -> None:
+        self.startup.refuse_forbidden()
         log = Log.at_end_of(self.startup.log_file)
         self._systemctl("reset-failed", timeout)  # a unit that failed too often would refuse otherwise
         done = self._systemctl("start", timeout)
@@ -189,17 +205,6 @@ def reason_in_log(text: str) -> str:
     within = False
     for severity, words in said:
         within = severity == worst or (within and severity in ("HINT", "DETAIL"))
-        # What is wrong with a configuration file is logged line by line, below the final word.
-        if within or (severity == "LOG" and _is_about_configuration(words)):
+        if within or (severity == "LOG" and words.startswith(_GIVEN_AS_LOG)):
             reasons.append(words)
     return "; ".join(dict.fromkeys(reasons))
-
-
-_CONFIGURATION: tuple[str, ...] = (
-    *("invalid value for parameter", "unrecognized configuration parameter", "syntax error in file"),
-    *("could not open configuration", "could not open directory", "parameter "),
-)
-
-
-def _is_about_configuration(words: str) -> bool:
-    return words.startswith(_CONFIGURATION)
