@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import socket
 from typing import Any
 
 from ansible_collections.walstream.postgresql.plugins.module_utils import (
@@ -110,7 +108,6 @@ def facts(wish: Wish, port: int | None) -> dict[str, Any]:
         "service": layout.service(owner).name if owner and paths.bin_directory else None,
         "port": configured_port(configuration, port),
         "socket_directory": socket_directory(postmaster, configuration),
-        "source_address": _source_address(),
         "data": data.as_dict(),
         "running": data.running,
     }
@@ -203,12 +200,3 @@ def server_facts(server: Server) -> dict[str, Any]:
         "upstream": _conninfo.to_keywords(str(server.value("SELECT current_setting('primary_conninfo')"))),
         "tablespaces": server.rows(_TABLESPACES),
     }
-
-
-def _source_address() -> str | None:
-    """The address from which this host talks to others: no packet is sent to find out."""
-    for family, elsewhere in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
-        with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
-            probe.connect((elsewhere, 9))
-            return str(probe.getsockname()[0])
-    return None

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import os
 import re
@@ -22,6 +23,9 @@ from ansible_collections.walstream.postgresql.plugins.module_utils import (
 _BIN_DIRECTORIES = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin")
 _PLAIN_BIN_DIRECTORIES = ("/usr/bin", "/usr/local/bin", "/usr/local/pgsql/bin")
 _VERSION_IN_PATH = re.compile(r"(?:postgresql/|pgsql-)(\d+)/bin$")
+DOCUMENTATION_ADDRESSES = ("192.0.2.1", "2001:db8::1")
+"""Somewhere else (RFC 5737 and RFC 3849), for asking which route leads out."""
+
 _VERSION_IN_WORDS = re.compile(r"\(PostgreSQL\) (\d+)")
 
 
@@ -118,13 +122,14 @@ def parse_os_release(text: str) -> dict[str, str]:
 
 
 def source_address(towards: str | None) -> str | None:
-    """The address of this host that `towards` sees: the kernel's choice of route, with nothing sent."""
-    if not towards:
-        return None
-    try:
-        family, kind, protocol, _name, address = socket.getaddrinfo(towards, 9, type=socket.SOCK_DGRAM)[0]
-        with socket.socket(family, kind, protocol) as unsent:
-            unsent.connect(address)
-            return str(unsent.getsockname()[0])
-    except OSError:
-        return None
+    """The address of this host that `towards` sees, or the outside world without it.
+
+    It is the kernel's choice of route; no packet is sent to find out.
+    """
+    for elsewhere in [towards] if towards else DOCUMENTATION_ADDRESSES:
+        with contextlib.suppress(OSError):
+            family, kind, protocol, _name, place = socket.getaddrinfo(elsewhere, 9, type=socket.SOCK_DGRAM)[0]
+            with socket.socket(family, kind, protocol) as unsent:
+                unsent.connect(place)
+                return str(unsent.getsockname()[0])
+    return None

@@ -23,7 +23,7 @@ options:
     description: Port to report where the configuration does not name one.
     type: int
   towards:
-    description: Name or address of another host. RV(cluster_info.source_address) tells from which address it is reached.
+    description: Another host, by name or address. RV(cluster_info.source_address) is how it sees this one.
     type: str
 seealso:
   - module: walstream.postgresql.cluster
@@ -147,6 +147,13 @@ cluster_info:
       description: Where the server listens for local logins. Empty for its built-in default.
       type: str
       sample: /var/run/postgresql
+    own_slots:
+      description:
+        - Slots that O(walstream.postgresql.replication_slot#module:record) names beside the data directory, in
+          C(<data_directory>.slots).
+      type: list
+      elements: str
+      sample: [replica1]
     source_address:
       description: The address from which this host talks to others, or null.
       type: str
@@ -228,6 +235,7 @@ cluster_info:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.walstream.postgresql.plugins.module_utils import _slot_record
 from ansible_collections.walstream.postgresql.plugins.module_utils._cluster_facts import facts
 from ansible_collections.walstream.postgresql.plugins.module_utils._host import source_address
 from ansible_collections.walstream.postgresql.plugins.module_utils._layout import LAYOUT_OPTIONS, Wish
@@ -236,13 +244,10 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._module impor
 
 def work(module: AnsibleModule) -> dict[str, Any]:
     params = module.params
-    return {
-        "changed": False,
-        "cluster_info": {
-            **facts(Wish.from_params(params, params["cluster"]), params["port"]),
-            "source_address": source_address(params["towards"]),
-        },
-    }
+    found = facts(Wish.from_params(params, params["cluster"]), params["port"])
+    found["source_address"] = source_address(params["towards"])
+    found["own_slots"] = _slot_record.read(f"{found['data_directory']}.slots")
+    return {"changed": False, "cluster_info": found}
 
 
 def main() -> None:

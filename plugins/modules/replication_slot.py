@@ -52,6 +52,11 @@ options:
       - A replica that loses its slot this way keeps trying to connect, and fails until the slot exists again.
     type: bool
     default: false
+  record:
+    description:
+      - File on the host that runs the module, in which it notes the slots that it makes. Its folder must exist.
+      - With O(state=absent) only a slot that is noted there is dropped, so that nobody else's is.
+    type: path
   session_role:
     description: Role to switch to after the login.
     type: str
@@ -130,6 +135,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.walstream.postgresql.plugins.module_utils import _slot_record
 from ansible_collections.walstream.postgresql.plugins.module_utils._errors import Refusal
 from ansible_collections.walstream.postgresql.plugins.module_utils._lsn import require_slot_name
 from ansible_collections.walstream.postgresql.plugins.module_utils._module import run
@@ -160,8 +166,17 @@ def ensure(module: AnsibleModule) -> dict[str, Any]:
             module.warn(decided.warning)
         changed = decided.action is not Action.NOTHING
         shown = row
+        record = module.params["record"]
+        if changed and record and not wanted.present and wanted.name not in _slot_record.read(record):
+            raise Refusal(
+                f"the slot '{wanted.name}' was not made by us, says {record}: leave it, or drop it by hand"
+            )
         if changed and not module.check_mode:
+            if record and decided.action is Action.CREATE:
+                _slot_record.add(record, wanted.name)
             server.apply(decided.action, wanted)
+            if record and decided.action is Action.DROP:
+                _slot_record.discard(record, wanted.name)
             _limits, shown = server.observe(wanted.name)
         return {
             "changed": changed,
@@ -199,6 +214,7 @@ def main() -> None:
             "immediately_reserve": {"type": "bool", "default": True},
             "recreate_lost": {"type": "bool", "default": False},
             "force": {"type": "bool", "default": False},
+            "record": {"type": "path"},
             "session_role": {"type": "str"},
             "output_plugin": {"type": "str", "default": "test_decoding"},
             "trust_input": {"type": "bool", "default": True},

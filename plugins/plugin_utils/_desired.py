@@ -34,6 +34,7 @@ AT_LEAST_AS_ON_PRIMARY: Mapping[str, int] = {
 def node(topology: Topology, name: str, found: Found) -> dict[str, Any]:
     """Everything that the roles need to know about the node `name`, without any password."""
     this = topology.nodes[name]
+    wanted = settings(topology, this, found)
     return {
         "name": this.name,
         "role": this.role,
@@ -49,7 +50,10 @@ def node(topology: Topology, name: str, found: Found) -> dict[str, Any]:
             {"name": other.name, "slot": other.slot, "application_name": other.application_name}
             for other in topology.downstreams(name)
         ],
-        "settings": settings(topology, this, found),
+        "stale_slots": stale_slots(topology, this, found),
+        "settings": wanted,
+        "raises": raises(this, wanted, found),
+        "lowers": lowers(this, wanted, found),
         "defaults": {"listen_addresses": "*"},
         "hba": hba_lines(topology, this, found),
         "peers": [
@@ -110,6 +114,42 @@ def _standby_minimums(topology: Topology, wanted: Mapping[str, Any], found: Foun
         if int(on_primary) > int(wanted.get(parameter) or default):
             minimums[parameter] = int(on_primary)
     return minimums
+
+
+def raises(this: Node, wanted: Mapping[str, Any], found: Found) -> dict[str, int]:
+    """What a running standby must raise before its primary does, or replay pauses on it."""
+    return {key: new for key, (old, new) in _changes(this, wanted, found).items() if new > old}
+
+
+def lowers(this: Node, wanted: Mapping[str, Any], found: Found) -> dict[str, int]:
+    """What a running standby keeps until it has replayed that its primary lowered it: its values of today."""
+    return {key: old for key, (old, new) in _changes(this, wanted, found).items() if new < old}
+
+
+def _changes(this: Node, wanted: Mapping[str, Any], found: Found) -> dict[str, tuple[int, int]]:
+    """Old and new value of each parameter that a running standby must not have lower than its primary.
+
+    One that we managed and do not any more falls back to another file's value, which is at least the server's own.
+    """
+    here = found.get(this.name, {})
+    if this.role != REPLICA or not here.get("running"):
+        return {}
+    changes = {}
+    for parameter, default in AT_LEAST_AS_ON_PRIMARY.items():
+        old, new = _server_setting(found, this.name, parameter), wanted.get(parameter)
+        if new is None and parameter in (here.get("managed_settings") or {}):
+            new = default
+        if old is not None and new is not None:
+            changes[parameter] = (int(old), int(new))
+    return changes
+
+
+def stale_slots(topology: Topology, this: Node, found: Found) -> list[str]:
+    """Slots that we once made on this node and that no node of the inventory streams through any more."""
+    here = found.get(this.name, {})
+    existing = {str(row.get("slot_name")) for row in here.get("slots") or []}
+    used = {other.slot for other in topology.downstreams(this.name)}
+    return [name for name in here.get("own_slots") or [] if name in existing and name not in used]
 
 
 def _attached_synchronous_names(topology: Topology, found: Found) -> str:

@@ -106,3 +106,31 @@ def test_a_synchronous_name_waits_for_its_standby():
     assert "synchronous_standby_names" not in _desired.settings(topology, topology.primary, {})
     found = {"p": {"standbys": [{"application_name": "r", "state": "streaming"}]}}
     assert _desired.settings(topology, topology.primary, found)["synchronous_standby_names"] == 'ANY 1 ("r")'
+
+
+@pytest.mark.parametrize(
+    ("now", "declared", "raised", "kept"),
+    [
+        ("100", 200, {"max_connections": 200}, {}),
+        ("300", 200, {}, {"max_connections": 300}),
+        ("200", 200, {}, {}),
+    ],
+)
+def test_the_direction_of_a_change_decides_who_goes_first(now, declared, raised, kept):
+    both = {"postgresql_settings": {"max_connections": declared}}
+    found = {"r": {"running": True, "settings": {"max_connections": now}}}
+    node = _desired.node(build(p=both, r=both), "r", found)
+    assert (node["raises"], node["lowers"]) == (raised, kept)
+    stopped = {"r": {**found["r"], "running": False}}
+    node = _desired.node(build(p=both, r=both), "r", stopped)
+    assert (node["raises"], node["lowers"]) == ({}, {})
+
+
+def test_a_stale_slot_is_ours_and_nobodys_any_more():
+    found = {
+        "p": {
+            "own_slots": ["r", "gone", "dropped"],
+            "slots": [{"slot_name": n} for n in ("r", "gone", "foreign")],
+        }
+    }
+    assert _desired.node(build(), "p", found)["stale_slots"] == ["gone"]
