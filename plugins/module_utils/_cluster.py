@@ -225,7 +225,7 @@ class Cluster:
 
     def _install(self, plan: SettingsPlan) -> None:
         paths = self._paths
-        files.make_directory(os.path.dirname(paths.settings_file), self._owner, 0o755)
+        files.make_directory(os.path.dirname(paths.settings_file), self._owner, self._layout.folder_mode)
         if plan.after is not None and plan.after != plan.before:
             files.write(paths.settings_file, plan.after, self._owner, self._layout.settings_mode)
         if plan.main is not None:

@@ -117,6 +117,11 @@ class Layout(Protocol):
         ...
 
     @property
+    def folder_mode(self) -> int:
+        """The mode of its folder, where that has to be made."""
+        ...
+
+    @property
     def paths(self) -> Paths: ...
 
     def service(self, owner: User) -> Service:

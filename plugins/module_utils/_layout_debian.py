@@ -68,6 +68,7 @@ class DebianLayout:
     service_unit: str | None = None
 
     name = "debian"
+    folder_mode = 0o755
     settings_mode = 0o644  # as the main file: pg_lsclusters and psql look for the port, whoever runs them
 
     @classmethod

@@ -45,6 +45,7 @@ class PlainLayout:
     service_unit: str | None = None
 
     name = "plain"
+    folder_mode = 0o700
     settings_mode = 0o600
 
     @classmethod

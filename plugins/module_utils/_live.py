@@ -32,11 +32,15 @@ SELECT setting FROM pg_settings
  WHERE name IN ('hba_file', 'ident_file')
     OR (name ~ '^ssl_.*_(file|dir)$' AND setting <> '' AND current_setting('ssl')::bool)
 """
-_FILE_ERRORS = (
-    "SELECT sourcefile AS file, sourceline AS line, name, error FROM pg_file_settings WHERE error IS NOT NULL"
-)
+# A value that only waits for a restart, or its removal, is listed here as an error too.
+_FILE_ERRORS = """
+SELECT file.sourcefile AS file, file.sourceline AS line, file.name, file.error
+  FROM pg_file_settings AS file LEFT JOIN pg_settings AS known ON lower(known.name) = lower(file.name)
+ WHERE file.error IS NOT NULL
+   AND NOT (known.name IS NOT NULL AND known.context = 'postmaster' AND file.error = 'setting could not be applied')
+   AND file.error !~ '^parameter ".*" cannot be changed without restarting the server$'
+"""
 _RULE_ERRORS = "SELECT {file} AS file, line_number AS line, error FROM {view} WHERE error IS NOT NULL"
-_RESTART_IS_DUE = "setting could not be applied"
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,6 @@ def refuse_unreadable(server: Server) -> None:
     errors = [
         f"{row['file']} line {row['line']}: {row['name'] + ': ' if row['name'] else ''}{row['error']}"
         for row in server.rows(_FILE_ERRORS)
-        if row["error"] != _RESTART_IS_DUE
     ]
     with_file = server.major >= _FIRST_WITH_HBA_INCLUDES
     views = [("pg_hba_file_rules", "hba_file")]
