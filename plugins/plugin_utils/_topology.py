@@ -138,6 +138,8 @@ def build(groups: Mapping[str, Sequence[str]], variables: Mapping[str, Mapping[s
     }
     for name, values in settled.items():
         _check_values(name, values)
+    for name in replicas:
+        _check_same_password(name, settled[name], primary, settled[primary])
     upstreams = {name: _upstream(name, settled[name], primary, replicas) for name in replicas}
     levels = {name: _level(name, upstreams, primary) for name in replicas}
     slots = _slots({name: settled[name]["replication_slot"] for name in replicas}, upstreams)
@@ -228,6 +230,19 @@ def _check_passwords(name: str, values: Mapping[str, Any]) -> None:
             raise TopologyError(
                 f"{key} of '{name}' contains a line break or a null byte, which libpq cannot send"
             )
+
+
+def _check_same_password(
+    name: str, values: Mapping[str, Any], primary: str, on_primary: Mapping[str, Any]
+) -> None:
+    """A role has one password. A replica given another one would look fine until its next connection."""
+    user = str(values["replication_user"])
+    own, other = values["replication_password"], on_primary["replication_password"]
+    if user == str(on_primary["replication_user"]) and own and other and str(own) != str(other):
+        raise TopologyError(
+            f"replication_password of '{name}' is not that of the primary '{primary}', though both mean the role "
+            f"'{user}': set the same one for both, best once for the groups 'primary' and 'replica'"
+        )
 
 
 def _check_forms(name: str, values: Mapping[str, Any]) -> None:

@@ -105,6 +105,7 @@ WRONG = {
         "replication_password is empty for 'a'",
     ),
     "password over two lines": ({"a": {"replication_password": "a\nb"}}, "line break"),
+    "two passwords of one role": ({"a": {"replication_password": "other"}}, "not that of the primary 'p'"),
     "illegal slot": ({"a": {"replication_slot": "A-b"}}, "replication_slot of 'a' is 'A-b'"),
     "slot too long": ({"a": {"replication_slot": "s" * 64}}, "replication_slot of 'a'"),
     "shared slot": (
