@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The playbooks as users run them, against containers, with trouble on purpose.
+
+One topology, the embedded default under other names and ports, serves all tests of a session. A test
+that spoils it gets it back from copies of its volumes, which takes seconds where building takes many.
+
+WALSTREAM_FAULTS=1   run the slow repeats as well (make faults)
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from ansible_collections.walstream.postgresql.tests.end_to_end.harness import PREFIX, Topology
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "faults: takes minutes; runs where WALSTREAM_FAULTS is set")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if not os.environ.get("WALSTREAM_FAULTS"):
+        for item in items:
+            if item.get_closest_marker("faults"):
+                item.add_marker(pytest.mark.skip(reason="slow: make faults runs it"))
+
+
+@pytest.fixture(scope="session")
+def nothing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Topology]:
+    """The names and ports, and nothing there yet."""
+    topology = Topology(tmp_path_factory.mktemp("topology"))
+    topology.remove_everything()
+    yield topology
+    topology.remove_everything()
+
+
+@pytest.fixture(scope="session")
+def built(nothing: Topology) -> Topology:
+    """Built once, by site.yml, from nothing."""
+    nothing.site().succeeded()
+    nothing.primary.psql("INSERT INTO test_table (name) VALUES ('built')")
+    nothing.save()
+    return nothing
+
+
+@pytest.fixture
+def topology(built: Topology) -> Topology:
+    """Streaming; for tests that leave it so."""
+    if not built.streams:
+        built.restore()
+    return built
+
+
+@pytest.fixture
+def disposable(topology: Topology) -> Iterator[Topology]:
+    """Streaming; for tests that spoil it."""
+    yield topology
+    topology.restore()
+
+
+@pytest.fixture
+def from_nothing(nothing: Topology, tmp_path: Path) -> Iterator[Topology]:
+    """A second topology, of which nothing exists before or after the test."""
+    topology = Topology(tmp_path, f"{PREFIX}-new", {"primary": 17533, "replica": 17553})
+    topology.remove_everything()
+    yield topology
+    topology.remove_everything()
