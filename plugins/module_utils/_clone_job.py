@@ -114,7 +114,9 @@ def tidy(workspace: Workspace) -> None:
 def clean_up(workspace: Workspace) -> None:
     """End what an interrupted clone has left running, complete its moves, and remove its copy."""
     record = workspace.read(JOB) or {}
-    if not end_marked(str(record.get("token", "-"))):
+    with workspace.rights.beneath():
+        ended = end_marked(str(record.get("token", "-")))
+    if not ended:
         raise WalstreamError(
             f"processes of an interrupted clone in '{workspace.path}' cannot be ended: end them, and run again"
         )
@@ -140,7 +142,8 @@ def finish(real_path: str, workspace: Workspace, lock: int) -> dict[str, Any]:
     began = time.monotonic()
     try:
         record, stamp = workspace.read(JOB) or {}, workspace.read(COMPLETE) or {}
-        end_marked(str(record.get("token", "-")))
+        with workspace.rights.beneath():
+            end_marked(str(record.get("token", "-")))
         resume_moves(workspace)
         put_into_place(real_path, workspace)
         workspace.remove()

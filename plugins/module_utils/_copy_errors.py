@@ -24,7 +24,7 @@ _CURES = (
     ),
     (
         r"terminating|server closed the connection|connection to server was lost|could not receive data|"
-        r"unexpected termination|SSL SYSCALL|background WAL receiver terminated|child process|EOF detected|"
+        r"unexpected termination|SSL SYSCALL|background (WAL receiver|process) terminated|child process|EOF detected|"
         r"Connection reset|Connection timed out",
         "the connection to the upstream ended during the copy: see the upstream's log, and run again",
     ),

@@ -45,8 +45,9 @@ def inspect(path: str, owner: User, bin_directory: str | None = None) -> DataDir
     )
     state, reason = classify(contents)
     pid_in_file = _pid_in_file(real_path) if "postmaster.pid" in names else None
-    server = _processes.server_of(real_path, pid_in_file) if names - NOT_DATA else None
-    user = _processes.user_of(real_path) if state is State.PARTIAL else None
+    with owner.effective():
+        server = _processes.server_of(real_path, pid_in_file) if names - NOT_DATA else None
+    user = _processes.user_of(real_path, owner) if state is State.PARTIAL else None
     return DataDirectory(
         path=path,
         real_path=real_path,

@@ -8,7 +8,6 @@ import re
 import stat
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from ansible_collections.walstream.postgresql.plugins.module_utils._clone import (
     free_bytes,
@@ -23,7 +22,11 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._files import
 from ansible_collections.walstream.postgresql.plugins.module_utils._processes import user_of
 from ansible_collections.walstream.postgresql.plugins.module_utils._programs import Programs
 from ansible_collections.walstream.postgresql.plugins.module_utils._progress import size
-from ansible_collections.walstream.postgresql.plugins.module_utils._upstream import SlotInUse, Upstream
+from ansible_collections.walstream.postgresql.plugins.module_utils._upstream import (
+    SlotInUse,
+    Source,
+    Upstream,
+)
 
 SERVER_COMPRESSION_SINCE = 15
 WAL_ALLOWANCE = 2 * 16 * 1024 * 1024
@@ -31,25 +34,6 @@ WAL_ALLOWANCE = 2 * 16 * 1024 * 1024
 
 _SLOT_NAME = re.compile(r"^[a-z0-9_]{1,63}$")
 _SLOT_FREE_WITHIN = 5.0
-
-
-@dataclass(frozen=True)
-class Source:
-    """What is known about the upstream's size: bytes by tablespace location, '' for the data directory itself.
-
-    `total` stands alone where only the sum is known. Both are None where nothing is known beforehand:
-    then the size is known, and looked at, as soon as the copy begins.
-    """
-
-    by_location: Mapping[str, int | None] | None = None
-    total: int | None = None
-
-    @property
-    def bytes(self) -> int | None:
-        if self.total is not None:
-            return self.total
-        known = [value for value in (self.by_location or {}).values() if value is not None]
-        return sum(known) if self.by_location and len(known) == len(self.by_location) else None
 
 
 def check_names(slot: str | None, compression: str | None, major: int) -> None:
@@ -137,7 +121,7 @@ def check_external(
                 f"'{path}', meant for {what}, is not empty (it holds '{sorted(foreign)[0]}'): empty it, or choose "
                 "another directory, such as a new one inside it"
             )
-        used = user_of(path)
+        used = user_of(path, owner)
         if path in ours and os.listdir(path) and used:
             raise WalstreamError(
                 f"'{path}', meant for {what}, is in use by {used}: end it, or choose another"
@@ -177,10 +161,8 @@ def check_space(
         names.setdefault(device, path)
 
     located = {key: value for key, value in (source.by_location or {}).items() if value is not None}
-    if source.bytes is None or (source.total is not None and mapping and not located):
-        located = {}  # how much goes where is not known
-    elif not located:
-        located = {"": source.bytes}
+    if not located and source.bytes is not None and not mapping:
+        located = {"": source.bytes}  # with tablespaces, how much goes where is not known
     for location, count in located.items():
         need(mapping.get(location, real_path) if location else real_path, count)
     need(wal_directory or real_path, WAL_ALLOWANCE)

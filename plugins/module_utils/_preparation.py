@@ -19,13 +19,12 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._data_directo
 )
 from ansible_collections.walstream.postgresql.plugins.module_utils._errors import WalstreamError
 from ansible_collections.walstream.postgresql.plugins.module_utils._move_aside import plan_moves
-from ansible_collections.walstream.postgresql.plugins.module_utils._preflight import Source
 from ansible_collections.walstream.postgresql.plugins.module_utils._programs import (
     Copy,
     Programs,
     find_bin_directory,
 )
-from ansible_collections.walstream.postgresql.plugins.module_utils._upstream import Upstream
+from ansible_collections.walstream.postgresql.plugins.module_utils._upstream import Source, Upstream
 from ansible_collections.walstream.postgresql.plugins.module_utils._workspace import JOB, Workspace
 
 
@@ -118,7 +117,7 @@ def _measure(options: Options, upstream: Upstream) -> Source:
         return Source(dict.fromkeys(["", *options.source_tablespaces]), options.source_bytes)
     if options.source_bytes is not None:
         return Source(None, options.source_bytes)
-    return Source(upstream.sizes())
+    return upstream.measure()
 
 
 def _used_mapping(copy: Copy, source: Source) -> dict[str, str]:

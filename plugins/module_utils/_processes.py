@@ -3,6 +3,9 @@
 
 Never by a process number alone: numbers are reused, a killed postmaster may stay a zombie, and a
 pid file may have been written on another machine or in another container.
+
+In a container even root may not look into another account's processes, so most of this is to be
+called as the account whose processes are looked for.
 """
 
 from __future__ import annotations
@@ -14,6 +17,8 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Callable
+
+from ansible_collections.walstream.postgresql.plugins.module_utils._command import User
 
 CLONE_VARIABLE = "WALSTREAM_CLONE"
 """In the environment of everything that a clone starts; inherited, so that orphans can be recognised."""
@@ -73,13 +78,22 @@ def server_of(directory: str, pid_in_file: int | None) -> Process | None:
     return None
 
 
-def user_of(directory: str) -> Process | None:
-    """A process that has a file open beneath `directory`, other than this one and those of a clone of ours."""
+def user_of(directory: str, owner: User) -> Process | None:
+    """A process that has a file open beneath `directory`, other than this one and those of a clone of ours.
+
+    Both views together: what root may see, and what the server's user may.
+    """
+    with owner.effective():
+        as_owner = _first_user_of(directory)
+    return as_owner or _first_user_of(directory)
+
+
+def _first_user_of(directory: str) -> Process | None:
     prefix = directory.rstrip("/") + "/"
     for process in all_alive():
-        if process.pid == os.getpid() or not any(
-            path.startswith(prefix) for path in _open_paths(process.pid)
-        ):
+        if process.pid == os.getpid():
+            continue
+        if not any(path.startswith(prefix) for path in _open_paths(process.pid)):
             continue
         if not any(value.startswith(_MARK) for value in _environment(process.pid)):
             return process

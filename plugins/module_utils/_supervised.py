@@ -95,7 +95,8 @@ class Supervisor:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
-        end_marked(self._token)
+        with self._user.effective():
+            end_marked(self._token)
         process.wait()
         if process.stdout is not None:
             process.stdout.close()

@@ -7,7 +7,7 @@ import contextlib
 import os
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ansible_collections.walstream.postgresql.plugins.module_utils._clone_plan import Identity
@@ -19,6 +19,7 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._errors impor
 from ansible_collections.walstream.postgresql.plugins.module_utils._server import (
     CONNECT_TIMEOUT,
     Login,
+    QueryFailed,
     Server,
     connect,
     require_psycopg2,
@@ -36,6 +37,13 @@ APPLICATION_NAME = "walstream_basebackup"
 READ_SLOT_SINCE = 15
 WAL_ANSWER_WITHIN = 1.0
 OBJECT_IN_USE = "55006"
+
+TABLESPACES = "SELECT DISTINCT pg_tablespace_location(oid) AS location FROM pg_tablespace"
+SIZES_BY_TABLESPACE = """
+SELECT pg_tablespace_location(oid) AS location, sum(pg_tablespace_size(oid))::bigint AS bytes
+FROM pg_tablespace GROUP BY 1
+"""
+SIZE_OF_DATABASES = "SELECT sum(pg_database_size(oid))::bigint FROM pg_database"
 
 # Without them a copy whose network was cut waits for hours; libpq's default leaves that to the kernel.
 _KEEPALIVES = {
@@ -62,6 +70,25 @@ def keywords_from(upstream: Mapping[str, Any]) -> dict[str, Any]:
         **_KEEPALIVES,
         **given,
     }
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is known about the upstream's size: bytes by tablespace location, '' for the data directory itself.
+
+    `total` stands alone where only the sum is known. Both are None where nothing is known beforehand:
+    then the size is known, and looked at, as soon as the copy begins.
+    """
+
+    by_location: Mapping[str, int | None] | None = None
+    total: int | None = None
+
+    @property
+    def bytes(self) -> int | None:
+        if self.total is not None:
+            return self.total
+        known = [value for value in (self.by_location or {}).values() if value is not None]
+        return sum(known) if self.by_location and len(known) == len(self.by_location) else None
 
 
 class Upstream:
@@ -169,8 +196,8 @@ class Upstream:
         except psycopg2.Error as error:
             raise WalstreamError(self._explained(error)) from None
 
-    def sizes(self) -> dict[str, int | None] | None:
-        """Bytes by tablespace location ('' is the data directory), or None where the role may not look.
+    def measure(self) -> Source:
+        """The size of the upstream's data, as far as the role may ask.
 
         Needs an ordinary login, which a role that may only replicate usually does not have.
         """
@@ -178,23 +205,22 @@ class Upstream:
         system_user = self._owner.name if self._owner.must_switch else None
         login = Login(keywords, system_user, self.place)
         with contextlib.suppress(WalstreamError), _clean_environment(self._owner), connect(login) as server:
-            return _read_sizes(server)
-        return None
+            return _measure(server)
+        return Source()
 
 
-def _read_sizes(server: Server) -> dict[str, int | None]:
-    places: list[dict[str, Any]] = server.rows(
-        "SELECT oid, spcname, pg_tablespace_location(oid) AS location FROM pg_tablespace"
-    )
-    sizes: dict[str, int | None] = {}
-    for place in places:
-        try:
-            measured: int | None = server.value("SELECT pg_tablespace_size(%s::oid)", [place["oid"]])
-        except WalstreamError:
-            measured = None
-        before = sizes.get(place["location"], 0)
-        sizes[place["location"]] = None if measured is None or before is None else before + measured
-    return sizes
+def _measure(server: Server) -> Source:
+    """By tablespace where the role may see that, else the sum of the databases that it may connect to."""
+    places = [row["location"] for row in server.rows(TABLESPACES)]
+    try:
+        sizes = server.rows(SIZES_BY_TABLESPACE)
+        return Source({row["location"]: row["bytes"] for row in sizes})
+    except QueryFailed:
+        unknown = dict.fromkeys(places)
+    try:
+        return Source(unknown, server.value(SIZE_OF_DATABASES))
+    except QueryFailed:
+        return Source(unknown)
 
 
 class SlotInUse(WalstreamError):
