@@ -60,7 +60,8 @@ SELECT position.in_recovery, position.lsn::text, position.received::text,
        (SELECT setting::float8 / 1000 FROM parameter WHERE name = 'recovery_min_apply_delay') AS apply_delay,
        (SELECT jsonb_object_agg(name, current_setting(name)) FROM parameter WHERE name = ANY (%s)) AS settings,
        ARRAY(SELECT name FROM parameter WHERE pending_restart ORDER BY name) AS pending_restart,
-       (SELECT to_jsonb(r) - 'conninfo' FROM pg_stat_wal_receiver r) AS receiver,
+       (SELECT to_jsonb(r) - 'conninfo' || jsonb_build_object('heard', {heard})
+          FROM pg_stat_wal_receiver r) AS receiver,
        (SELECT jsonb_agg(to_jsonb(s) || jsonb_build_object(
                  'slot_name', (SELECT slot_name FROM pg_replication_slots WHERE active_pid = s.pid),
                  'lag_bytes', pg_wal_lsn_diff(coalesce(position.received, position.lsn), s.replay_lsn),
@@ -73,6 +74,12 @@ SELECT position.in_recovery, position.lsn::text, position.received::text,
        (SELECT jsonb_agg(to_jsonb(b)) FROM pg_stat_progress_basebackup b) AS base_backups
 FROM position
 """
+# A receiver says "streaming" as soon as it has asked. Where the upstream has removed the WAL, it dies a moment
+# later and the next one says so again. Both times are the same until the first message; an idle upstream may send
+# none for long, but it would have refused within a second.
+_HEARD = (
+    "last_msg_send_time <> last_msg_receipt_time OR clock_timestamp() - last_msg_receipt_time > interval '1s'"
+)
 PAUSE_IS_A_SWITCH = 13
 # Later versions tell a requested pause from one that has been reached.
 _PAUSE_STATE = "pg_get_wal_replay_pause_state()"
@@ -115,7 +122,9 @@ class Observation:
 
     @property
     def streaming(self) -> bool:
-        return self.receiver is not None and self.receiver.get("status") == "streaming"
+        """Whether a WAL receiver streams, and its upstream has agreed to that."""
+        receiver = self.receiver or {}
+        return receiver.get("status") == "streaming" and bool(receiver.get("heard"))
 
     @property
     def known_end(self) -> Lsn | None:
@@ -166,7 +175,8 @@ class Observation:
 
 def observe(server: Server) -> Observation:
     """Read everything that this collection wants to know about a server's replication."""
-    sql = _OBSERVE.format(pause_state=_PAUSE_STATE_13 if server.major == PAUSE_IS_A_SWITCH else _PAUSE_STATE)
+    pause_state = _PAUSE_STATE_13 if server.major == PAUSE_IS_A_SWITCH else _PAUSE_STATE
+    sql = _OBSERVE.format(pause_state=pause_state, heard=_HEARD)
     seen = server.rows(sql, [list(SETTINGS)])[0]
     receiver = seen["receiver"]
     lsn = Lsn.parse(seen["lsn"] or "0/0")
@@ -249,6 +259,7 @@ def _upstream(seen: Observation) -> dict[str, Any]:
         "application_name": conninfo.get("application_name"),
         "slot": seen.settings.get("primary_slot_name") or None,
         "status": seen.receiver.get("status") if seen.receiver else None,
+        "streaming": seen.streaming,
         "receiver": seen.receiver,
     }
 

@@ -98,6 +98,10 @@ replication_info:
           description: State of the WAL receiver. Null where none runs.
           type: str
           sample: streaming
+        streaming:
+          description: Whether the WAL receiver streams and has heard from the upstream since it connected.
+          type: bool
+          sample: true
         receiver:
           description: The row of C(pg_stat_wal_receiver) without its connection string. Null where none runs.
           type: dict

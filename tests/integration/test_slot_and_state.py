@@ -395,5 +395,7 @@ class TestTimelines:
         for _ in range(8):
             first.psql("CREATE TABLE t (); DROP TABLE t; SELECT pg_switch_wal(); CHECKPOINT;")
         second.start()
-        result = state_of(second, timeout=1)
+        # The receiver is "streaming" for a moment again and again: no look may take that for success.
+        result = state_of(second, timeout=5)
+        assert result["failed"]
         assert "no longer has the WAL" in " ".join(result["causes"]), result["msg"]

@@ -16,6 +16,7 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._replication 
 
 RECEIVER = {
     "status": "streaming",
+    "heard": True,
     "sender_host": "db1",
     "sender_port": 5432,
     "slot_name": "replica",
@@ -108,6 +109,7 @@ def test_met(expected, seen):
         (EXPECT, ABSENT, "no WAL receiver is running"),
         (EXPECT, replace(ABSENT, conninfo={}), "because primary_conninfo is empty"),
         (EXPECT, replace(STANDBY, receiver={**RECEIVER, "status": "waiting"}), "'waiting', not 'streaming'"),
+        (EXPECT, replace(STANDBY, receiver={**RECEIVER, "heard": False}), "has sent nothing yet"),
         (EXPECT, replace(STANDBY, receiver={"status": None}), "member of pg_monitor"),
         (expect(host="db2"), STANDBY, "the upstream is db1, port 5432, not db2, port 5432"),
         (expect(port=5433), STANDBY, "not db1, port 5433"),

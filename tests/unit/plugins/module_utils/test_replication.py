@@ -33,6 +33,7 @@ ROW = {
     "pending_restart": [],
     "receiver": {
         "status": "streaming",
+        "heard": True,
         "received_tli": 1,
         "latest_end_lsn": "0/5000100",
         "sender_host": "db1",
