@@ -320,7 +320,7 @@ class Cluster:
     def _restart(self, fallback: str | None) -> None:
         """Stop and start. A value with which the server does not start never leaves it stopped."""
         service, timeout = self._layout.service(self._owner), self._intent.timeout
-        service.startup.refuse_forbidden()
+        service.refuse_unstartable()
         service.stop(timeout)
         try:
             self._start()

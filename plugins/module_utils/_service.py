@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import time
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -55,8 +56,9 @@ class Service(Protocol):
         """For messages and results: `pg_ctl`, or the unit."""
         ...
 
-    @property
-    def startup(self) -> Startup: ...
+    def refuse_unstartable(self) -> None:
+        """Raise where the server could not be started again, so that it is better not stopped."""
+        ...
 
     def start(self, timeout: float) -> None:
         """Start the server and wait until it accepts connections; raise with its own reason otherwise."""
@@ -78,9 +80,12 @@ class PgCtl:
 
     name = "pg_ctl"
 
+    def refuse_unstartable(self) -> None:
+        self.startup.refuse_forbidden()
+
     def start(self, timeout: float) -> None:
+        self.refuse_unstartable()
         startup = self.startup
-        startup.refuse_forbidden()
         for directory in startup.run_directories:
             _files.make_directory(directory, self.owner, 0o2775)
         if not os.path.exists(startup.log_file):
@@ -119,8 +124,18 @@ class SystemdUnit:
     def name(self) -> str:
         return f"systemd unit {self.unit}"
 
-    def start(self, timeout: float) -> None:
+    def refuse_unstartable(self) -> None:
         self.startup.refuse_forbidden()
+        state = self.run(["systemctl", "show", "--property=LoadState", "--value", self.unit]).stdout.strip()
+        if state != "loaded":
+            raise WalstreamError(
+                f"systemd cannot start the server in {self.startup.data_directory}: its unit '{self.unit}' is "
+                f"{state or 'not known'}; install, correct or unmask it, or name another one with 'service_unit'"
+            )
+
+    def start(self, timeout: float) -> None:
+        self.refuse_unstartable()
+        began = time.time()
         log = Log.at_end_of(self.startup.log_file)
         self._systemctl("reset-failed", timeout)  # a unit that failed too often would refuse otherwise
         done = self._systemctl("start", timeout)
@@ -131,7 +146,7 @@ class SystemdUnit:
             lambda: running_postmaster(data_directory), lambda now: now is None or now.is_ready, timeout
         )
         if seen is None or not seen.is_ready:
-            reason = log.reason() or self._journal_reason() or done.last_words
+            reason = log.reason() or self._journal_reason(began) or done.last_words
             raise start_failure(data_directory, self.name, reason, timeout)
 
     def stop(self, timeout: float) -> None:
@@ -143,8 +158,8 @@ class SystemdUnit:
     def _systemctl(self, action: str, timeout: float) -> Result:
         return self.run(["systemctl", "--quiet", action, self.unit], timeout=timeout + _PATIENCE)
 
-    def _journal_reason(self) -> str:
-        argv = ["journalctl", "--unit", self.unit, "--lines", "30", "--output", "cat", "--no-pager"]
+    def _journal_reason(self, since: float) -> str:
+        argv = ["journalctl", "--unit", self.unit, f"--since=@{since:.0f}", "--output", "cat", "--no-pager"]
         return reason_in_log(self.run(argv).stdout)
 
 
