@@ -167,6 +167,7 @@ def make_room(moves: tuple[Move, ...], workspace: Workspace) -> None:
     """Move aside what is replaced, writing down beforehand what is going to be moved."""
     workspace.write(MOVES, {"moves": [move.as_dict() for move in moves]}, durable=True)
     carry_out(moves, workspace.rights)
+    workspace.forget(MOVES)
 
 
 def put_into_place(real_path: str, workspace: Workspace) -> None:
@@ -211,6 +212,17 @@ def clean_external(external: Mapping[str, bool], rights: Rights) -> None:
             above = Rights.over(os.path.dirname(path), rights.owner)
             with above.beside(), contextlib.suppress(OSError):
                 os.rmdir(path)
+
+
+def links_of(real_path: str) -> set[str]:
+    """The WAL directory and tablespaces of the cluster in `real_path`; none where there is no whole cluster."""
+    if not os.path.exists(os.path.join(real_path, _CONTROL_DIRECTORY, "pg_control")):
+        return set()
+    place = os.path.join(real_path, "pg_tblspc")
+    links = [os.path.join(real_path, "pg_wal")]
+    with contextlib.suppress(OSError):
+        links += [os.path.join(place, name) for name in os.listdir(place)]
+    return {os.path.realpath(link) for link in links if os.path.islink(link)}
 
 
 def is_copied_there(name: str) -> bool:

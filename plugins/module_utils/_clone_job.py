@@ -22,6 +22,7 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._clone import
     Clone,
     Job,
     clean_external,
+    links_of,
     make_room,
     put_into_place,
     result_of,
@@ -66,6 +67,7 @@ def start(job: Job, workspace: Workspace, lock: int, programs: Programs, timeout
     record = {
         "token": token,
         "data_directory": job.data_directory,
+        "real_path": job.real_path,
         "upstream": job.upstream,
         "slot": job.copy.slot,
         "system_identifier": job.system_identifier,
@@ -112,7 +114,10 @@ def tidy(workspace: Workspace) -> None:
 
 
 def clean_up(workspace: Workspace) -> None:
-    """End what an interrupted clone has left running, complete its moves, and remove its copy."""
+    """End what an interrupted clone has left running, complete its moves, and empty the directories that it filled.
+
+    A copy that is already in its place keeps them: that is one which is complete and no longer in the workspace.
+    """
     record = workspace.read(JOB) or {}
     with workspace.rights.beneath():
         ended = end_marked(str(record.get("token", "-")))
@@ -121,20 +126,31 @@ def clean_up(workspace: Workspace) -> None:
             f"processes of an interrupted clone in '{workspace.path}' cannot be ended: end them, and run again"
         )
     resume_moves(workspace)
-    if workspace.read(COMPLETE) is None or os.path.lexists(workspace.data):
-        clean_external(_external(record), workspace.rights)
+    if os.path.lexists(workspace.data):
+        workspace.forget(COMPLETE)  # from here on it is no longer whole
+    elif workspace.read(COMPLETE):
+        return
+    clean_external(_external(record), workspace.rights)
 
 
 def resume_moves(workspace: Workspace) -> None:
     """Complete the moves that an interrupted clone had begun: half of a cluster in each of two places helps nobody."""
     planned = (workspace.read(MOVES) or {}).get("moves")
-    if planned:
+    in_its_place = workspace.read(COMPLETE) and not os.path.lexists(workspace.data)
+    if planned and not in_its_place:
         carry_out([Move.from_dict(move) for move in planned], workspace.rights)
+    workspace.forget(MOVES)
 
 
 def _external(record: Mapping[str, Any]) -> dict[str, bool]:
+    """What the clone filled outside, except for what the cluster that is in its place uses by now."""
     found = record.get("external")
-    return {str(path): bool(missing) for path, missing in found.items()} if isinstance(found, dict) else {}
+    used = links_of(str(record.get("real_path", "")))
+    return {
+        str(path): bool(missing)
+        for path, missing in (found.items() if isinstance(found, dict) else ())
+        if os.path.realpath(str(path)) not in used
+    }
 
 
 def finish(real_path: str, workspace: Workspace, lock: int) -> dict[str, Any]:
@@ -164,7 +180,9 @@ def _work(clone: Clone, lock: int) -> None:
         reporter.end(_progress.DONE, result=result_of(stamp, reporter.seconds))
     except BaseException as error:
         sentence = str(error)
-        if not isinstance(error, WalstreamError):
+        if isinstance(error, OSError):
+            sentence = f"the clone into '{job.data_directory}' failed: {error.strerror} ('{error.filename}')"
+        elif not isinstance(error, WalstreamError):
             sentence = f"the clone into '{job.data_directory}' was ended by {type(error).__name__}: {error}"
         if not workspace.read(COMPLETE):
             with contextlib.suppress(OSError):

@@ -17,6 +17,7 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._data_directo
 from ansible_collections.walstream.postgresql.plugins.module_utils._errors import Refusal
 from ansible_collections.walstream.postgresql.plugins.module_utils._files import sync_directory
 from ansible_collections.walstream.postgresql.plugins.module_utils._inspection import is_mount_point
+from ansible_collections.walstream.postgresql.plugins.module_utils._processes import server_of
 from ansible_collections.walstream.postgresql.plugins.module_utils._workspace import Rights
 
 
@@ -56,6 +57,10 @@ def carry_out(moves: Iterable[Move], owner_rights: Rights) -> None:
     """Do what has not been done yet. May be called again after it was interrupted anywhere."""
     planned = list(moves)
     data = planned[-1]
+    with owner_rights.beneath():
+        server = server_of(data.source, None) if os.path.isdir(data.source) else None
+    if server:
+        raise Refusal(f"{server} runs in '{data.source}', which is to be moved aside: stop it first")
     for move in planned:
         rights = Rights.over(os.path.dirname(move.source), owner_rights.owner)
         with rights.beside():

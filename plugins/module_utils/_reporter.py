@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import Any, Callable
 
@@ -38,17 +39,22 @@ class Reporter:
         if moved is None:
             return False
         self.progress = moved
-        self._write()
+        self._note()
         return True
 
     def enter(self, phase: str) -> None:
         self.progress = self.progress.enter(phase, self._clock())
-        self._write()
+        self._note()
 
     def end(self, phase: str, **outcome: Any) -> None:
         """The last word: `result` or `error`."""
         self.progress = self.progress.enter(phase, self._clock())
         self._write(**outcome)
+
+    def _note(self) -> None:
+        """A full disk is told by the program that fills it, not by the note about it."""
+        with contextlib.suppress(OSError):
+            self._write()
 
     def _write(self, **outcome: Any) -> None:
         self._workspace.write(PROGRESS, {**self.progress.as_dict(), "token": self.token, **outcome})

@@ -34,6 +34,7 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._files import
     nearest_existing,
     read_file,
     remove_entries,
+    sync_directory,
     write_file,
 )
 
@@ -180,16 +181,23 @@ class Workspace:
             return Leftover.ENDED
         return Leftover.COMPLETE if self.read(COMPLETE) else Leftover.INTERRUPTED
 
+    def forget(self, name: str) -> None:
+        """Remove one of the files, durably: what is done next relies on it."""
+        with self.rights.beneath():
+            remove_entries(self.path, [name])
+            sync_directory(self.path)
+
     def discard_copy(self) -> None:
         """Remove the copy, keeping the report about it."""
         with self.rights.beneath():
-            remove_entries(self.path, [COMPLETE, DATA])
+            remove_entries(self.path, [DATA])
 
     def clear(self) -> None:
-        """Remove everything but the lock: the copy first and the stamp that calls it complete before that."""
+        """Remove everything but the lock. The job goes first, durably: without it nobody takes the WAL directory and
+        the tablespaces of a copy that is in its place for those of one that is not."""
+        self.forget(JOB)
         with self.rights.beneath():
-            names = set(os.listdir(self.path)) - {LOCK, JOB, MOVES, COMPLETE}
-            remove_entries(self.path, [COMPLETE, *sorted(names), MOVES, JOB])
+            remove_entries(self.path, sorted(set(os.listdir(self.path)) - {LOCK}))
 
     def remove(self) -> None:
         """Remove it altogether. Only for the holder of the lock."""
