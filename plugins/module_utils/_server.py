@@ -20,7 +20,7 @@ try:
     import psycopg2
     import psycopg2.extras
 except ImportError:
-    psycopg2 = None
+    psycopg2 = None  # type: ignore[assignment]
 
 CONNECT_TIMEOUT = 10
 """Seconds that a login may take unless `connect_params` says otherwise."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -247,7 +247,7 @@ def _check_same_password(
 
 def _check_forms(name: str, values: Mapping[str, Any]) -> None:
     """Variables whose value has a form of its own."""
-    forms = {
+    forms: Mapping[str, tuple[Callable[[str], object], str]] = {
         "postgresql_port": (lambda value: _whole(value, 1, MAX_PORT), "a port from 1 to 65535"),
         "replication_user": (
             lambda value: 0 < len(value.strip().encode()) <= NAME_BYTES,

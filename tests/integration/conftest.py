@@ -6,7 +6,7 @@ is removed when the test ends, however it ends; what a killed run left behind go
 the next one. A test that asks for the fixture `suite` runs once for each release.
 
 WALSTREAM_TEST_SUITES         which Debian releases to try, separated by spaces (default: all)
-WALSTREAM_TEST_IMAGE_PREFIX   the images are PREFIX:SUITE (default: walstream-node)
+WALSTREAM_TEST_IMAGE_PREFIX   the images are PREFIX:SUITE (default: walstream/postgresql-node)
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import Any
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-IMAGE_PREFIX = os.environ.get("WALSTREAM_TEST_IMAGE_PREFIX", "walstream-node")
+IMAGE_PREFIX = os.environ.get("WALSTREAM_TEST_IMAGE_PREFIX", "walstream/postgresql-node")
 MAJORS = {"bullseye": 13, "bookworm": 15, "trixie": 17, "sid": 18}
 SUITES = os.environ.get("WALSTREAM_TEST_SUITES", " ".join(MAJORS)).split()
 LABEL = "walstream.test"
