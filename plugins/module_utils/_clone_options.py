@@ -33,8 +33,10 @@ class Options:
     job: str | None = None
 
     @classmethod
-    def from_params(cls, params: Mapping[str, Any]) -> Options:
+    def from_params(cls, params: Mapping[str, Any], check_mode: bool = False) -> Options:
+        owner = User.named(params["owner"])
         keywords = keywords_from(params["upstream"])
+        login = _login_of_a_check(keywords, params["password"], owner) if check_mode else keywords
         copy = Copy(
             conninfo=to_string({key: value for key, value in keywords.items() if key != "dbname"}),
             target="",
@@ -50,8 +52,8 @@ class Options:
         )
         return cls(
             data_directory=params["data_directory"],
-            upstream=keywords,
-            owner=User.named(params["owner"]),
+            upstream=login,
+            owner=owner,
             desired=Desired(params["standby"], params["replace"]),
             copy=copy,
             verify=params["verify"],
@@ -62,6 +64,14 @@ class Options:
             wait=params["wait"],
             job=params["job"],
         )
+
+
+def _login_of_a_check(keywords: Mapping[str, Any], password: str | None, owner: User) -> Mapping[str, Any]:
+    """A check comes before the run that writes the password file; it starts no program that would show a password."""
+    with owner.effective():
+        if not password or os.path.exists(keywords.get("passfile", "")):
+            return keywords
+    return {**{key: value for key, value in keywords.items() if key != "passfile"}, "password": password}
 
 
 def _normal(path: str | None) -> str | None:

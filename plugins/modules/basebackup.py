@@ -32,6 +32,11 @@ options:
       - C(password) is refused. Name a password file with C(passfile); it belongs to O(owner) and has mode 0600.
     type: dict
     required: true
+  password:
+    description:
+      - What the password file that O(upstream) names is going to hold. Looked at in check mode only, and only while that
+        file does not exist, so that a check can try the login before anything was written.
+    type: str
   slot:
     description:
       - Physical replication slot on the upstream that keeps the WAL from the beginning of the copy on.
@@ -212,13 +217,14 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._module impor
 
 
 def work(module: AnsibleModule) -> dict[str, Any]:
-    return Basebackup(Options.from_params(module.params), module.check_mode).run()
+    return Basebackup(Options.from_params(module.params, module.check_mode), module.check_mode).run()
 
 
 def main() -> None:
     spec: dict[str, dict[str, Any]] = {
         "data_directory": {"type": "str", "required": True},
         "upstream": {"type": "dict", "required": True},
+        "password": {"type": "str", "no_log": True},
         "slot": {"type": "str"},
         "wal_directory": {"type": "str"},
         "tablespace_mapping": {"type": "dict", "default": {}},
