@@ -131,7 +131,7 @@ class Cluster:
 
     def _refuse_unfit(self, data: DataDirectory) -> None:
         paths = self._paths
-        if not paths.bin_directory or not paths.version:
+        if not self._has_programs and not self._check_mode:
             raise WalstreamError(
                 f"PostgreSQL {paths.version or ''} is not installed on this host: install its server package, or "
                 "name the folder of its programs with 'bin_directory'"
@@ -145,6 +145,9 @@ class Cluster:
             )
 
     def _create(self, data: DataDirectory) -> None:
+        if not self._intent.initialize and self._awaits_clone:
+            self._do("adopted", self._configure)
+            return
         if not self._intent.initialize:
             raise WalstreamError(
                 f"{data.path} {data.reason}, so there is no cluster to run: clone one into it "
@@ -153,6 +156,11 @@ class Cluster:
         plan = self._plan()
         self._validate(plan, data)  # a wrong setting is refused before anything is made
         self._do("created", lambda: self._make(data))
+
+    @property
+    def _awaits_clone(self) -> bool:
+        """In check mode no earlier task has cloned what this one would adopt."""
+        return self._check_mode and bool(self._intent.declared.options.get("primary_conninfo"))
 
     def _make(self, data: DataDirectory) -> None:
         _initdb.initialize(data, self._intent.new, self._paths.bin_directory, self._owner, self._run)
@@ -208,8 +216,14 @@ class Cluster:
             argv = [os.path.join(paths.bin_directory, "pg_controldata"), "-D", paths.data_directory]
             minimums = _cluster_plan.standby_minimums(self._run(argv).stdout)
             _cluster_plan.refuse_too_low_for_standby(effective, minimums)
-        _candidate.refuse_unacceptable(plan.configuration.settings, paths, self._owner, self._run)
+        if self._has_programs:
+            _candidate.refuse_unacceptable(plan.configuration.settings, paths, self._owner, self._run)
         self._validated = True
+
+    @property
+    def _has_programs(self) -> bool:
+        """Where PostgreSQL is not installed yet, check mode goes on without them."""
+        return bool(self._paths.bin_directory and self._paths.version)
 
     def _settle(self, plan: SettingsPlan, data: DataDirectory) -> None:
         outcome = self.outcome

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import Any
 
 from ansible_collections.walstream.postgresql.plugins.module_utils import (
@@ -78,9 +79,14 @@ SELECT spcname AS name, pg_tablespace_location(oid) AS location
 
 
 def look_around() -> Host:
-    """This host, asking `postgres --version` only where a folder's name does not tell the version."""
+    """This host. Programs are asked only for what no name of a folder tells."""
     run = system_runner(current_user())
-    return discover(lambda folder: parse_version(run([f"{folder}/postgres", "--version"]).stdout))
+    return discover(
+        version_of=lambda folder: parse_version(run([f"{folder}/postgres", "--version"]).stdout),
+        apt_policy=lambda: (
+            run(["apt-cache", "policy", "postgresql"]).stdout if shutil.which("apt-cache") else ""
+        ),
+    )
 
 
 def facts(wish: Wish, port: int | None) -> dict[str, Any]:
@@ -89,49 +95,40 @@ def facts(wish: Wish, port: int | None) -> dict[str, Any]:
     layout = resolve(wish, host)
     owner = owner_of(wish)
     paths = layout.paths
-    configuration = paths.configuration()
-    postmaster = running_postmaster(paths.data_directory)
     data = _inspection.inspect(paths.data_directory, owner or current_user(), paths.bin_directory or None)
     result = {
-        "layout": layout.name,
-        "version": paths.version,
-        "cluster": paths.cluster,
         "installed_versions": sorted(host.installed),
         "missing_packages": host.missing_packages(paths.version, paths.bin_directory),
         "distribution": host.distribution,
         "distribution_codename": host.codename,
         "owner": paths.owner,
         "owner_exists": owner is not None,
-        "bin_directory": paths.bin_directory,
-        "data_directory": paths.data_directory,
-        **configuration_facts(paths, configuration),
-        "service": layout.service(owner).name if owner and paths.bin_directory else None,
-        "port": configured_port(configuration, port),
-        "socket_directory": socket_directory(postmaster, configuration),
+        **located(layout, owner, port),
         "data": data.as_dict(),
         "running": data.running,
     }
+    postmaster = running_postmaster(paths.data_directory)
     result.update(_server_facts(postmaster, owner) if data.running else {"reachable": False})
     if "settings" not in result:
-        result["settings"] = {
-            name: setting.value for name, setting in configuration.effective().items() if name in SETTINGS
-        }
+        configured = paths.configuration().effective()
+        result["settings"] = {name: configured[name].value for name in SETTINGS if name in configured}
     return result
 
 
-def located(layout: Layout, owner: User) -> dict[str, Any]:
-    """Where everything of a cluster is: what `cluster` returns of it."""
+def located(layout: Layout, owner: User | None, port: int | None = None) -> dict[str, Any]:
+    """Where everything of a cluster is, which `cluster` returns too."""
     paths = layout.paths
     configuration = paths.configuration()
     postmaster = running_postmaster(paths.data_directory)
     return {
         "layout": layout.name,
         "version": paths.version,
+        "cluster": paths.cluster,
         "bin_directory": paths.bin_directory,
         "data_directory": paths.data_directory,
         **configuration_facts(paths, configuration),
-        "service": layout.service(owner).name,
-        "port": configured_port(configuration, None),
+        "service": layout.service(owner).name if owner and paths.bin_directory else None,
+        "port": configured_port(configuration, port),
         "socket_directory": socket_directory(postmaster, configuration),
     }
 

@@ -26,6 +26,7 @@ _VERSION_IN_PATH = re.compile(r"(?:postgresql/|pgsql-)(\d+)/bin$")
 DOCUMENTATION_ADDRESSES = ("192.0.2.1", "2001:db8::1")
 """Somewhere else (RFC 5737 and RFC 3849), for asking which route leads out."""
 
+_CANDIDATE = re.compile(r"^\s*Candidate: (\d+)", re.MULTILINE)
 _VERSION_IN_WORDS = re.compile(r"\(PostgreSQL\) (\d+)")
 
 
@@ -41,6 +42,13 @@ class Host:
     has_psycopg2: bool = False
     installed: Mapping[int, str] = field(default_factory=dict)
     """Folder with the server's programs, by major version."""
+    offered: int | None = None
+    """The major version that the distribution would install, asked only where none is installed."""
+
+    @property
+    def usual_version(self) -> int | None:
+        """The newest that is installed, or that would be."""
+        return max(self.installed, default=self.offered)
 
     @property
     def default_layout(self) -> str:
@@ -70,10 +78,15 @@ class Host:
         return f"postgresql-{version}" if version else "postgresql"
 
 
-def discover(version_of: Callable[[str], int | None]) -> Host:
-    """Look around. `version_of` tells the major version of the `postgres` program in a folder."""
+def discover(version_of: Callable[[str], int | None], apt_policy: Callable[[], str]) -> Host:
+    """Look around.
+
+    `version_of` tells the major version of the `postgres` program in a folder, `apt_policy` what apt says
+    about Debian's package `postgresql`.
+    """
     release = parse_os_release(_files.read("/etc/os-release") or "")
     identifiers = [release.get("ID", ""), *release.get("ID_LIKE", "").split()]
+    installed = find_versions(_server_folders(), version_of)
     return Host(
         distribution=identifiers[0],
         codename=release.get("VERSION_CODENAME", ""),
@@ -81,7 +94,8 @@ def discover(version_of: Callable[[str], int | None]) -> Host:
         systemd=os.path.isdir("/run/systemd/system"),
         has_createcluster=os.access("/usr/bin/pg_createcluster", os.X_OK),
         has_psycopg2=_server.psycopg2 is not None,
-        installed=find_versions(_server_folders(), version_of),
+        installed=installed,
+        offered=parse_candidate(apt_policy()) if "debian" in identifiers and not installed else None,
     )
 
 
@@ -105,6 +119,12 @@ def find_versions(folders: Sequence[str], version_of: Callable[[str], int | None
 def parse_version(words: str) -> int | None:
     """The major version in what `postgres --version` prints."""
     found = _VERSION_IN_WORDS.search(words)
+    return int(found[1]) if found else None
+
+
+def parse_candidate(policy: str) -> int | None:
+    """The major version in what `apt-cache policy postgresql` prints: the package's version begins with it."""
+    found = _CANDIDATE.search(policy)
     return int(found[1]) if found else None
 
 

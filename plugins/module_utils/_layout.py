@@ -148,6 +148,16 @@ def current_user() -> User:
     return User.named(pwd.getpwuid(os.geteuid()).pw_name)
 
 
+def owner_for(name: str, check_mode: bool) -> User:
+    """The server's account. In check mode it may be missing: its package would have brought it."""
+    try:
+        return User.named(name)
+    except WalstreamError:
+        if check_mode:
+            return current_user()
+        raise
+
+
 def group_id(name: str) -> int | None:
     try:
         return grp.getgrnam(name).gr_gid

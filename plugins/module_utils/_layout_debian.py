@@ -73,7 +73,7 @@ class DebianLayout:
 
     @classmethod
     def resolve(cls, wish: Wish, host: Host) -> DebianLayout:
-        version = wish.version or _version_of_existing(wish.cluster) or max(host.installed, default=None)
+        version = wish.version or _version_of_existing(wish.cluster) or host.usual_version
         config_directory = wish.config_directory or f"{CONFIG_ROOT}/{version}/{wish.cluster}"
         named = Paths(
             version=version,

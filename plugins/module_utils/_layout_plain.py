@@ -50,7 +50,7 @@ class PlainLayout:
 
     @classmethod
     def resolve(cls, wish: Wish, host: Host) -> PlainLayout:
-        version = wish.version or max(host.installed, default=None)
+        version = wish.version or host.usual_version
         programs = installed_in(wish, host, version)
         data_directory = wish.data_directory or _usual_data_directory(host, version, programs)
         if not data_directory:

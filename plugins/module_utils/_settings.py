@@ -21,9 +21,6 @@ HEADER = (
     "# Change the inventory instead. Settings that the inventory does not name belong into files of their own.\n"
 )
 
-OWN_OPTIONS = {"port": "port", "primary_conninfo": "upstream", "primary_slot_name": "slot"}
-"""Parameters that the module `cluster` takes by an option of its own, which validates them."""
-
 _MAX_INCLUDE_DEPTH = 10  # CONF_FILE_MAX_DEPTH of the server
 _INCLUDES = {"include", "include_if_exists", "include_dir"}
 _FIXED_BY_LAYOUT = {"data_directory", "config_file"}

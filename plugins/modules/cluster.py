@@ -235,7 +235,12 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._cluster impo
 from ansible_collections.walstream.postgresql.plugins.module_utils._cluster_plan import Declared
 from ansible_collections.walstream.postgresql.plugins.module_utils._command import User
 from ansible_collections.walstream.postgresql.plugins.module_utils._initdb import NewCluster
-from ansible_collections.walstream.postgresql.plugins.module_utils._layout import LAYOUT_OPTIONS, Layout, Wish
+from ansible_collections.walstream.postgresql.plugins.module_utils._layout import (
+    LAYOUT_OPTIONS,
+    Layout,
+    Wish,
+    owner_for,
+)
 from ansible_collections.walstream.postgresql.plugins.module_utils._layouts import resolve
 from ansible_collections.walstream.postgresql.plugins.module_utils._module import run
 
@@ -286,7 +291,7 @@ def shown(layout: Layout, owner: User, outcome: Outcome) -> dict[str, Any]:
 
 def work(module: AnsibleModule) -> dict[str, Any]:
     params = module.params
-    owner = User.named(params["owner"])
+    owner = owner_for(params["owner"], module.check_mode)
     layout = resolve(Wish.from_params(params, params["name"]), _cluster_facts.look_around())
     cluster = Cluster(layout, owner, intent_of(params, layout.paths.version), module.check_mode)
     return shown(layout, owner, cluster.converge())

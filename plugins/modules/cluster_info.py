@@ -57,7 +57,7 @@ cluster_info:
       type: str
       sample: debian
     version:
-      description: Major version of the cluster that is meant, or null where no PostgreSQL is installed.
+      description: Major version of the cluster that is meant, or that the distribution would install, or null.
       type: int
       sample: 15
     cluster:

@@ -96,7 +96,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.walstream.postgresql.plugins.module_utils import _passfile
-from ansible_collections.walstream.postgresql.plugins.module_utils._command import User
+from ansible_collections.walstream.postgresql.plugins.module_utils._layout import owner_for
 from ansible_collections.walstream.postgresql.plugins.module_utils._module import run
 
 ENTRY_OPTIONS = {
@@ -111,7 +111,7 @@ ENTRY_OPTIONS = {
 def work(module: AnsibleModule) -> dict[str, Any]:
     params = module.params
     entries = [_passfile.Entry(**entry) for entry in params["entries"] or ()]
-    file = _passfile.Passfile(params["path"], User.named(params["owner"]), params["group"])
+    file = _passfile.Passfile(params["path"], owner_for(params["owner"], module.check_mode), params["group"])
     wanted = None if params["state"] == "absent" else _passfile.text_of(entries)
     change = file.change_to(wanted)
     if change.needed and not module.check_mode:
