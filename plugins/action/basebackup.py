@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-import sys
+import os
 import time
 from typing import Any
 
@@ -61,8 +61,16 @@ class ActionModule(ActionBase):
         if not report:
             return said
         current = Progress.from_dict(report["details"])
-        if not _progress.worth_saying(said, current, live=sys.stdout.isatty()):
+        if not _progress.worth_saying(said, current, live=_somebody_watches()):
             return said
         host = self._task.delegate_to or self._templar.available_variables.get("inventory_hostname", "")
         display.display(f"{host} | {report['text']}")
         return current
+
+
+def _somebody_watches() -> bool:
+    """Whether the output goes to a terminal. This process has none of its own, so its parent's is looked at."""
+    try:
+        return os.readlink(f"/proc/{os.getppid()}/fd/1").startswith(("/dev/pts/", "/dev/tty"))
+    except OSError:
+        return False

@@ -134,7 +134,16 @@ class Basebackup:
 
     def _clone(self, situation: Situation) -> dict[str, Any]:
         disk, workspace = situation.disk, situation.workspace
-        prepared = prepare(self._options, self._upstream, situation)
+        orphans = _clone_job.has_orphans(workspace)
+        if orphans and not self._check_mode:
+            # Before the preflight, which would find the slot in use by them.
+            lock = workspace.try_lock()
+            if lock is None:
+                return self._attach(workspace, disk)
+            _clone_job.end_orphans(workspace)
+            os.close(lock)
+        slot_is_ours = orphans and self._check_mode
+        prepared = prepare(self._options, self._upstream, situation, slot_is_ours)
         if self._check_mode:
             return self._forecast(disk, prepared)
         workspace, lock = self._take(disk, workspace)

@@ -29,7 +29,7 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._clone import
 )
 from ansible_collections.walstream.postgresql.plugins.module_utils._errors import WalstreamError
 from ansible_collections.walstream.postgresql.plugins.module_utils._move_aside import Move, carry_out
-from ansible_collections.walstream.postgresql.plugins.module_utils._processes import end_marked
+from ansible_collections.walstream.postgresql.plugins.module_utils._processes import end_marked, marked_with
 from ansible_collections.walstream.postgresql.plugins.module_utils._programs import Programs
 from ansible_collections.walstream.postgresql.plugins.module_utils._reporter import Reporter
 from ansible_collections.walstream.postgresql.plugins.module_utils._supervised import Supervisor
@@ -118,19 +118,31 @@ def clean_up(workspace: Workspace) -> None:
 
     A copy that is already in its place keeps them: that is one which is complete and no longer in the workspace.
     """
-    record = workspace.read(JOB) or {}
-    with workspace.rights.beneath():
-        ended = end_marked(str(record.get("token", "-")))
-    if not ended:
-        raise WalstreamError(
-            f"processes of an interrupted clone in '{workspace.path}' cannot be ended: end them, and run again"
-        )
+    end_orphans(workspace)
     resume_moves(workspace)
     if os.path.lexists(workspace.data):
         workspace.forget(COMPLETE)  # from here on it is no longer whole
     elif workspace.read(COMPLETE):
         return
-    clean_external(_external(record), workspace.rights)
+    clean_external(_external(workspace.read(JOB) or {}), workspace.rights)
+
+
+def has_orphans(workspace: Workspace) -> bool:
+    """Whether a worker that was killed has left programs running. Only where no clone works."""
+    token = (workspace.read(JOB) or {}).get("token")
+    with workspace.rights.beneath():
+        return bool(token and marked_with(str(token)))
+
+
+def end_orphans(workspace: Workspace) -> None:
+    """End them: an orphaned WAL receiver keeps the slot active. Only for the holder of the lock."""
+    token = (workspace.read(JOB) or {}).get("token")
+    with workspace.rights.beneath():
+        ended = not token or end_marked(str(token))
+    if not ended:
+        raise WalstreamError(
+            f"processes of an interrupted clone in '{workspace.path}' cannot be ended: end them, and run again"
+        )
 
 
 def resume_moves(workspace: Workspace) -> None:
@@ -157,9 +169,8 @@ def finish(real_path: str, workspace: Workspace, lock: int) -> dict[str, Any]:
     """Put the complete copy of an interrupted clone into its place."""
     began = time.monotonic()
     try:
-        record, stamp = workspace.read(JOB) or {}, workspace.read(COMPLETE) or {}
-        with workspace.rights.beneath():
-            end_marked(str(record.get("token", "-")))
+        stamp = workspace.read(COMPLETE) or {}
+        end_orphans(workspace)
         resume_moves(workspace)
         put_into_place(real_path, workspace)
         workspace.remove()

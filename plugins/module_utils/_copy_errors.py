@@ -25,7 +25,7 @@ _CURES = (
     (
         r"terminating|server closed the connection|connection to server was lost|could not receive data|"
         r"unexpected termination|SSL SYSCALL|background (WAL receiver|process) terminated|child process|EOF detected|"
-        r"Connection reset|Connection timed out",
+        r"Connection reset|Connection timed out|COPY stream ended|COPY data",
         "the connection to the upstream ended during the copy: see the upstream's log, and run again",
     ),
     (r"was promoted during", "the upstream was promoted during the copy: run again"),

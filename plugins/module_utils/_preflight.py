@@ -34,6 +34,7 @@ WAL_ALLOWANCE = 2 * 16 * 1024 * 1024
 
 _SLOT_NAME = re.compile(r"^[a-z0-9_]{1,63}$")
 _SLOT_FREE_WITHIN = 5.0
+_SLOT_LEFT_FOR = 70.0
 
 
 def check_names(slot: str | None, compression: str | None, major: int) -> None:
@@ -177,9 +178,13 @@ def check_space(
     return frees[home]
 
 
-def check_upstream(upstream: Upstream, slot: str | None) -> None:
-    """Two walsenders and the slot, for real. A consumer that has just ended may hold the slot for a moment."""
-    deadline = time.monotonic() + _SLOT_FREE_WITHIN
+def check_upstream(upstream: Upstream, slot: str | None, left_by_us: bool = False) -> None:
+    """Two walsenders and the slot, for real.
+
+    A consumer that has just ended may hold the slot for a moment. One of ours whose host or network died
+    (`left_by_us`) holds it until the upstream's wal_sender_timeout.
+    """
+    deadline = time.monotonic() + (_SLOT_LEFT_FOR if left_by_us else _SLOT_FREE_WITHIN)
     while True:
         try:
             upstream.check_copy_is_possible(slot)

@@ -52,8 +52,13 @@ class Situation:
         return self.disk.state is State.PARTIAL
 
 
-def prepare(options: Options, upstream: Upstream, situation: Situation) -> Prepared:
-    """Everything that can fail before the first byte fails here; nothing is changed."""
+def prepare(
+    options: Options, upstream: Upstream, situation: Situation, slot_is_ours: bool = False
+) -> Prepared:
+    """Everything that can fail before the first byte fails here; nothing is changed.
+
+    `slot_is_ours`: the rest of an interrupted clone holds the slot, and would be ended if this were not check mode.
+    """
     disk, workspace, owner = situation.disk, situation.workspace, options.owner
     major = situation.identity.major
     _preflight.check_names(options.copy.slot, options.copy.compression, major)
@@ -76,7 +81,9 @@ def prepare(options: Options, upstream: Upstream, situation: Situation) -> Prepa
     free = _preflight.check_space(
         source, parent, copy.wal_directory, copy.tablespace_mapping, _given_back(situation)
     )
-    _preflight.check_upstream(upstream, copy.slot)
+    if not slot_is_ours:
+        left = (workspace.read(JOB) or {}).get("slot") == copy.slot
+        _preflight.check_upstream(upstream, copy.slot, left_by_us=left)
     job = Job(
         data_directory=options.data_directory,
         real_path=disk.real_path,

@@ -7,6 +7,7 @@ WALSTREAM_TEST_KILLS=n repeats each violent end at n moments of the copy (defaul
 from __future__ import annotations
 
 import os
+import subprocess
 import threading
 import time
 
@@ -127,6 +128,10 @@ class Site:
         self.nothing_left()
         self.prove()
         return result["basebackup"]
+
+
+def change_network(action, network, site):
+    subprocess.run(["docker", "network", action, network, site.replica.name], check=True)
 
 
 class Background:
@@ -294,8 +299,8 @@ class TestViolentEnd:
 @VIOLENT_SUITES
 class TestTrouble:
     def test_a_second_run_waits_for_the_first(self, site):
-        first = site.clone_in_background()
-        site.until_copying(0.3)
+        first = site.clone_in_background(max_rate="6M")
+        site.until_copying(0.1)
         second = site.clone(check=True)["basebackup"]
         assert second["action"] == "cloning"
         assert second["progress"]["phase"] == "copying"
@@ -306,8 +311,8 @@ class TestTrouble:
         site.prove()
 
     def test_another_copy_into_the_same_place_is_refused(self, site):
-        first = site.clone_in_background()
-        site.until_copying(0.3)
+        first = site.clone_in_background(max_rate="6M")
+        site.until_copying(0.1)
         second = site.clone(slot="another")
         assert second["failed"]
         assert "another clone" in second["msg"]
@@ -512,9 +517,137 @@ class TestPlaces:
             site.primary.psql("DROP TABLE there")
             site.primary.psql("DROP TABLESPACE ts1")
 
-    def test_mount_point(self, site):
-        """A file system of its own, with lost+found: cloned in place."""
-        script = f"mkdir {site.target} && mount -t tmpfs -o size=400m none {site.target} && mkdir {site.target}/lost+found"
-        mounted = site.replica.run("bash", "-c", script + " && echo yes", check=False)
-        if mounted != "yes":
-            pytest.skip("this Docker allows no mounts inside of a container")
+
+@pytest.fixture(scope="module")
+def made_mounted(shared_servers, made_site):
+    """The same primary, and a host whose data directory is a small file system of its own."""
+    host = shared_servers.empty(made_site.primary.suite, "--tmpfs", "/srv/walstream/data:size=250m,mode=755")
+    mounted = Site(made_site.primary, host)
+    mounted.workspace = f"{mounted.target}/.walstream.clone"
+    mounted.passfile = host.write_passfile()
+    return mounted
+
+
+@pytest.fixture
+def mounted(made_mounted):
+    made_mounted.begin()
+    made_mounted.replica.run("bash", "-c", f"rm -rf {made_mounted.target}/* {made_mounted.workspace}")
+    yield made_mounted
+    made_mounted.replica.run("bash", "-c", f"rm -rf {made_mounted.target}/* {made_mounted.workspace}")
+
+
+@pytest.mark.suites("bookworm")
+class TestMountPoint:
+    """It cannot be renamed: cloned in place, under a marker."""
+
+    def test_with_lost_and_found(self, mounted):
+        mounted.replica.run("mkdir", f"{mounted.target}/lost+found")
+        assert mounted.look()["is_mount_point"]
+        mounted.succeed()
+        listing = mounted.replica.run("ls", "-A", mounted.target)
+        assert "lost+found" in listing
+        assert ".walstream.clone" not in listing
+        assert mounted.replica.run("stat", "-c", "%U %a", mounted.target) == "postgres 700"
+        assert not mounted.clone()["changed"]
+
+    def test_killed_and_repeated(self, mounted):
+        run = mounted.clone_in_background()
+        mounted.until_copying(0.5)
+        mounted.kill(*mounted.module(), *mounted.worker(), *mounted.processes("pg_basebackup"))
+        run.result(may_break=True)
+        assert mounted.look()["state"] == "partial"
+        mounted.succeed()
+
+    def test_full_disk(self, mounted):
+        run = mounted.clone_in_background()
+        mounted.until_copying(0.2)
+        mounted.replica.run("bash", "-c", f"head -c 400M /dev/zero > {mounted.target}/filler", check=False)
+        result = run.result()
+        assert result["failed"]
+        assert "No space left on device: free space" in result["msg"]
+        assert mounted.replica.run("ls", "-A", mounted.target) == "filler"
+        mounted.replica.run("rm", f"{mounted.target}/filler")
+        mounted.nothing_left()
+        mounted.succeed()
+
+    def test_too_small_is_known_beforehand(self, mounted):
+        mounted.replica.run("bash", "-c", f"head -c 200M /dev/zero > {mounted.target}/lost+found")
+        result = mounted.clone(check=True)
+        assert result["failed"]
+        assert "and only" in result["msg"]
+
+    def test_foreign_cluster_cannot_be_moved_aside(self, mounted):
+        mounted.replica.initdb()
+        identifier = mounted.look()["system_identifier"]
+        result = mounted.clone(replace=identifier)
+        assert result["failed"]
+        assert "mount point" in result["msg"]
+        assert mounted.look()["state"] == "primary"
+
+
+@pytest.mark.suites("bookworm")
+class TestUpstream:
+    def test_damaged_page(self, servers):
+        """With checksums, a copy of a damaged page is no copy."""
+        primary = servers.empty("bookworm")
+        primary.initdb("--data-checksums")
+        primary.configure({"listen_addresses": "'*'", "fsync": "off"})
+        primary.start()
+        primary.allow_replication()
+        damaged = Site(primary, servers.empty("bookworm"))
+        damaged.prepare()
+        damaged.begin()
+        primary.psql("CHECKPOINT")
+        file = primary.psql("SELECT pg_relation_filepath('filler')")
+        path = f"{primary.data_directory}/{file}"
+        write = f"cp {path} /tmp/saved && printf XXXX | dd of={path} bs=1 seek=20000 conv=notrunc"
+        primary.run("bash", "-c", write)
+        result = damaged.clone()
+        assert result["failed"]
+        assert f"'./{file}', block 2: this page of the upstream is damaged" in result["msg"]
+        damaged.nothing_left()
+        primary.run("bash", "-c", f"cat /tmp/saved > {path}")
+        damaged.succeed()
+
+    def test_cut_network(self, made_site, servers, network):
+        far = Site(made_site.primary, servers.empty("bookworm"))
+        far.passfile = far.replica.write_passfile()
+        far.begin()
+        run = far.clone_in_background(
+            max_rate="4M",
+            upstream={**far.upstream, "keepalives_idle": 2, "keepalives_interval": 1, "keepalives_count": 3},
+        )
+        far.until_copying(0.5)
+        change_network("disconnect", network, far)
+        try:
+            result = run.result()
+        finally:
+            change_network("connect", network, far)
+        assert result["failed"]
+        assert "the connection to the upstream ended" in result["msg"]
+        assert far.look()["state"] == "absent"
+        far.succeed()
+
+    def test_role_that_may_only_replicate(self, site):
+        """Without an ordinary login nothing is known of the size beforehand, and all else works."""
+        hba = f"{site.primary.data_directory}/pg_hba.conf"
+        site.primary.run("sed", "-i", "s/^host all,replication/host replication/", hba)
+        site.primary.reload()
+        try:
+            checked = site.clone(check=True)["basebackup"]
+            assert (checked["action"], checked["bytes"]) == ("cloned", None)
+            measured = site.clone(check=True, source_bytes=123456789, source_tablespaces=[])["basebackup"]
+            assert measured["bytes"] == 123456789
+            site.succeed()
+        finally:
+            site.primary.run("sed", "-i", "s/^host replication/host all,replication/", hba)
+            site.primary.reload()
+
+    def test_standby_as_upstream(self, site, servers):
+        site.succeed()
+        site.replica.start()
+        far = Site(site.replica, servers.empty(site.replica.suite))
+        far.passfile = far.replica.write_passfile()
+        site.replica.psql(f"SELECT pg_create_physical_replication_slot('{SLOT}', true)")
+        assert far.clone()["basebackup"]["action"] == "cloned"
+        assert far.look()["state"] == "standby"
