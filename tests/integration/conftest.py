@@ -60,7 +60,7 @@ def docker(*arguments: str, check: bool = True, text_input: str | None = None) -
 class Node:
     """A container with one cluster in the plain layout, run by the account `postgres`."""
 
-    def __init__(self, suite: str, network: str, run: str) -> None:
+    def __init__(self, suite: str, network: str, run: str, *options: str) -> None:
         self.suite = suite
         self.major = MAJORS[suite]
         self.name = f"walstream-test-{suite}-{uuid.uuid4().hex[:8]}"
@@ -81,6 +81,7 @@ class Node:
                 OUR_PID,
             ),
             *("--network", network, "--shm-size", "256m", "--entrypoint", "sleep"),
+            *options,
             *(f"{IMAGE_PREFIX}:{suite}", "infinity"),
         )
         self.run("install", "-d", "-o", "postgres", "-g", "postgres", self.root, "/var/run/postgresql")
@@ -326,9 +327,9 @@ class Fleet:
             node.allow_replication()
         return node
 
-    def empty(self, suite: str) -> Node:
-        """A container without any cluster."""
-        node = Node(suite, self._network, self._network)
+    def empty(self, suite: str, *options: str) -> Node:
+        """A container without any cluster; `options` are Docker's."""
+        node = Node(suite, self._network, self._network, *options)
         self._nodes.append(node)
         return node
 
