@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help doctor setup image up status verify down lint unit sanity molecule test
+.PHONY: help doctor setup image up status verify down lint unit sanity molecule playbooks faults test
 
 PYTHON ?= python3
 TAG    ?= bookworm
@@ -49,4 +49,10 @@ sanity: setup  ## Run ansible-test sanity on a copy of the tracked files
 molecule: setup image  ## Run every molecule scenario
 	molecule test --all
 
-test: lint unit sanity molecule  ## Run everything that we call tests
+playbooks: setup image  ## Try the playbooks with trouble on purpose, on real containers
+	pytest tests/end_to_end
+
+faults: setup image  ## The same with the slow repeats: killed at every task boundary and at any moment
+	WALSTREAM_FAULTS=1 pytest tests/end_to_end
+
+test: lint unit sanity molecule playbooks  ## Run everything that we call tests
