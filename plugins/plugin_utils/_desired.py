@@ -30,6 +30,9 @@ AT_LEAST_AS_ON_PRIMARY: Mapping[str, int] = {
 }
 """Parameters that a standby must not have lower than its primary, with the server's own defaults."""
 
+SENDERS = tuple(10 * 2**step for step in range(8))
+"""Numbers of WAL senders and slots that we set, from the server's default on: in steps, as a change restarts all nodes."""
+
 
 def node(topology: Topology, name: str, found: Found) -> dict[str, Any]:
     """Everything that the roles need to know about the node `name`, without any password."""
@@ -80,9 +83,6 @@ def upstream_conninfo(topology: Topology, this: Node) -> dict[str, Any] | None:
 
 def settings(topology: Topology, this: Node, found: Found) -> dict[str, Any]:
     """Server parameters by name; the user's win over ours."""
-    senders = (
-        2 * len(topology.nodes) + 2
-    )  # a base backup takes two, and each replica may be cloned while it streams
     wanted: dict[str, Any] = {
         "hot_standby": "on",
         "password_encryption": "scram-sha-256",
@@ -92,8 +92,9 @@ def settings(topology: Topology, this: Node, found: Found) -> dict[str, Any]:
     if this.role == REPLICA and str(this["replication_apply_delay"]) != "0":
         wanted["recovery_min_apply_delay"] = str(this["replication_apply_delay"])
     for parameter in ("max_wal_senders", "max_replication_slots"):
-        if senders > AT_LEAST_AS_ON_PRIMARY["max_wal_senders"]:
-            wanted[parameter] = senders
+        room = _room(2 * len(topology.nodes), parameter, found.get(this.name, {}))
+        if room:
+            wanted[parameter] = room
     wanted.update({str(key).lower(): value for key, value in this["postgresql_settings"].items()})
     if this.role == REPLICA:
         wanted.update(_standby_minimums(topology, wanted, found))
@@ -102,6 +103,21 @@ def settings(topology: Topology, this: Node, found: Found) -> dict[str, Any]:
         if names:
             wanted["synchronous_standby_names"] = names
     return wanted
+
+
+def _room(needed: int, parameter: str, here: Mapping[str, Any]) -> int | None:
+    """WAL senders for all replicas being cloned at once, which takes two each; None where the server has them anyway.
+
+    Replicas that have gone leave their room behind: taking it away would restart everybody once more.
+    """
+    managed = str((here.get("managed_settings") or {}).get(parameter, ""))
+    present = int((here.get("settings") or {}).get(parameter) or SENDERS[0])
+    if not managed and present >= needed:
+        return None
+    enough = next((number for number in SENDERS if number >= needed), needed)
+    if managed.isdigit() and int(managed) in SENDERS:
+        enough = max(enough, int(managed))
+    return enough if enough > SENDERS[0] else None
 
 
 def _standby_minimums(topology: Topology, wanted: Mapping[str, Any], found: Found) -> dict[str, int]:

@@ -101,6 +101,30 @@ def test_a_replica_has_at_least_what_replay_needs(declared, found, minimums):
     assert {key: settings[key] for key in _desired.AT_LEAST_AS_ON_PRIMARY if key in settings} == minimums
 
 
+@pytest.mark.parametrize(
+    ("replicas", "managed", "theirs", "senders"),
+    [
+        (4, None, "10", None),
+        (5, None, "10", 20),
+        (5, None, None, 20),
+        (5, None, "50", None),
+        (9, "20", "20", 20),
+        (10, "20", "20", 40),
+        (1, "20", "20", 20),
+        # Not a number of ours, so the user has taken it out of postgresql_settings.
+        (1, "50", "50", None),
+    ],
+)
+def test_a_replica_more_or_less_restarts_nobody(replicas, managed, theirs, senders):
+    topology = build(replica=[f"r{number}" for number in range(replicas)])
+    found = {
+        "managed_settings": {"max_wal_senders": managed} if managed else {},
+        "settings": {"max_wal_senders": theirs} if theirs else {},
+    }
+    wanted = _desired.settings(topology, topology.primary, {"p": found})
+    assert wanted.get("max_wal_senders") == senders
+
+
 def test_a_synchronous_name_waits_for_its_standby():
     topology = build(r={"replication_synchronous": True})
     assert "synchronous_standby_names" not in _desired.settings(topology, topology.primary, {})
