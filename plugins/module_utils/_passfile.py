@@ -79,6 +79,10 @@ class Change:
     def needed(self) -> bool:
         return self.before != self.after or bool(self.attributes)
 
+    @property
+    def replaces_contents(self) -> bool:
+        return None not in (self.before, self.after) and self.before != self.after
+
     def diff(self) -> dict[str, str]:
         """For people: entries with their passwords masked, marked where only the password changes."""
         before, after = masked(self.before or ""), masked(self.after or "")

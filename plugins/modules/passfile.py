@@ -48,6 +48,12 @@ options:
         description: The password. Every character is allowed except a line break.
         type: str
         required: true
+  upstream:
+    description:
+      - The server that the first entry is for, as libpq keywords. Before another password replaces the one in the file,
+        both are tried in a replication login there, and a password that works is not given up for one that does not.
+      - Not looked at in check mode, because the role's password may be about to change as well.
+    type: dict
   owner:
     description: Account that the file belongs to.
     type: str
@@ -95,7 +101,7 @@ entries:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.walstream.postgresql.plugins.module_utils import _passfile
+from ansible_collections.walstream.postgresql.plugins.module_utils import _passfile, _trial_login
 from ansible_collections.walstream.postgresql.plugins.module_utils._layout import owner_for
 from ansible_collections.walstream.postgresql.plugins.module_utils._module import run
 
@@ -115,6 +121,9 @@ def work(module: AnsibleModule) -> dict[str, Any]:
     wanted = None if params["state"] == "absent" else _passfile.text_of(entries)
     change = file.change_to(wanted)
     if change.needed and not module.check_mode:
+        if params["upstream"] and entries and change.replaces_contents:
+            login = _trial_login.replication_login(file.owner)
+            _trial_login.refuse_worse_password(file.path, params["upstream"], entries[0].password, login)
         file.apply(wanted)
     return {
         "changed": change.needed,
@@ -129,6 +138,7 @@ def main() -> None:
         argument_spec={
             "path": {"type": "path", "required": True},
             "entries": {"type": "list", "elements": "dict", "options": ENTRY_OPTIONS, "no_log": False},
+            "upstream": {"type": "dict"},
             "owner": {"type": "str", "default": "postgres"},
             "group": {"type": "str"},
             "state": {"type": "str", "default": "present", "choices": ["absent", "present"]},
