@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ansible_collections.walstream.postgresql.plugins.plugin_utils import _hba
 from ansible_collections.walstream.postgresql.plugins.plugin_utils._topology import (
     Node,
     Topology,
@@ -36,6 +37,7 @@ def _all(topology: Topology, found: Found) -> Iterator[str]:
             yield from _foreign_data(topology, node, found)
             yield from _stopped_former_primary(node, found)
             yield from _newer_timeline(topology, node, found)
+        yield from _shut_out(node, found)
     yield from _different_versions(topology, found)
 
 
@@ -128,8 +130,8 @@ def _foreign_data(topology: Topology, node: Node, found: Found) -> Iterator[str]
     elif own.get("system_identifier") and data.get("system_identifier") != own.get("system_identifier"):
         yield (
             f"{data.get('path')} on '{node.name}' belongs to another system ({data.get('system_identifier')}) than "
-            f"the primary '{topology.primary.name}' ({own.get('system_identifier')}): if it may be moved aside, stop its "
-            f"server and set replication_replace: '{data.get('system_identifier')}' for '{node.name}'"
+            f"the primary '{topology.primary.name}' ({own.get('system_identifier')}): if it may be moved aside, "
+            f"stop its server and set replication_replace: '{data.get('system_identifier')}' for '{node.name}'"
         )
 
 
@@ -151,6 +153,21 @@ def _newer_timeline(topology: Topology, node: Node, found: Found) -> Iterator[st
             f"{data.get('path')} on '{node.name}' is on timeline {theirs}, newer than timeline {ours} of the primary "
             f"'{topology.primary.name}': another server was promoted meanwhile, so find out which one is the primary"
         )
+
+
+def _shut_out(node: Node, found: Found) -> Iterator[str]:
+    """pg_hba lines for an address that a replica does not come from, though it streams: the next login would fail."""
+    seen = {
+        str(row["client_address"])
+        for row in found.get(str(node.upstream), {}).get("standbys") or []
+        if row.get("application_name") == node.application_name and row.get("client_address")
+    }
+    for address in sorted(seen):
+        if node.addresses and not _hba.may_cover(node.addresses, address):
+            yield (
+                f"replication_address of '{node.name}' is {', '.join(node.addresses)}, but it streams from {address}, "
+                f"which the pg_hba.conf of '{node.upstream}' would no longer let in: correct it, or leave it out"
+            )
 
 
 def _different_versions(topology: Topology, found: Found) -> Iterator[str]:

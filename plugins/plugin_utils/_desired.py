@@ -10,9 +10,8 @@ import ipaddress
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.walstream.postgresql.plugins.plugin_utils import _hba
+from ansible_collections.walstream.postgresql.plugins.plugin_utils import _hba, _tls
 from ansible_collections.walstream.postgresql.plugins.plugin_utils._topology import (
-    ENCRYPTED,
     REPLICA,
     Node,
     Topology,
@@ -31,7 +30,7 @@ AT_LEAST_AS_ON_PRIMARY: Mapping[str, int] = {
 """Parameters that a standby must not have lower than its primary, with the server's own defaults."""
 
 SENDERS = tuple(10 * 2**step for step in range(8))
-"""Numbers of WAL senders and slots that we set, from the server's default on: in steps, as a change restarts all nodes."""
+"""How many WAL senders and slots we ask for, from the server's default on: each step restarts every node once."""
 
 
 def node(topology: Topology, name: str, found: Found) -> dict[str, Any]:
@@ -45,7 +44,9 @@ def node(topology: Topology, name: str, found: Found) -> dict[str, Any]:
         "port": this.port,
         "user": this["replication_user"],
         "slot": this.slot,
-        "upstream": upstream_conninfo(topology, this),
+        "upstream": upstream_conninfo(topology, this, found),
+        "encrypted": this["replication_sslmode"] in _tls.ENCRYPTED,
+        "tls": tls(this, found),
         "upstream_name": this.upstream,
         "application_name": this.application_name,
         "apply_delayed": str(this["replication_apply_delay"]) not in ("0", "0s"),
@@ -67,7 +68,7 @@ def node(topology: Topology, name: str, found: Found) -> dict[str, Any]:
     }
 
 
-def upstream_conninfo(topology: Topology, this: Node) -> dict[str, Any] | None:
+def upstream_conninfo(topology: Topology, this: Node, found: Found) -> dict[str, Any] | None:
     """libpq keywords that lead from a replica to its upstream; the password file is added on the host."""
     if this.upstream is None:
         return None
@@ -78,7 +79,36 @@ def upstream_conninfo(topology: Topology, this: Node) -> dict[str, Any] | None:
         "user": this["replication_user"],
         "application_name": this.application_name,
         "sslmode": this["replication_sslmode"],
+        **_proofs(this, found),
     }
+
+
+def tls(this: Node, found: Found) -> dict[str, Any]:
+    """Where certificates and keys come from and go to; empty where they are not our business."""
+    data_directory = found.get(this.name, {}).get("data_directory")
+    declared = this["replication_tls"]
+    if not data_directory or not _tls.is_managed(this["replication_sslmode"], this["postgresql_settings"]):
+        return {}
+    return {
+        **declared,
+        "own_authority": not declared["ca_file"],
+        "directory_on_host": f"{data_directory}.tls",
+        "files": _tls.files(f"{data_directory}.tls"),
+        "names": _tls.names(this.host, this.name),
+        "host": this.host if this["replication_sslmode"] == "verify-full" else None,
+        "stem": _tls.stem(this.name),
+    }
+
+
+def _proofs(this: Node, found: Found) -> dict[str, str]:
+    """The libpq keywords by which a replica knows its upstream, and proves itself."""
+    managed = tls(this, found)
+    keywords = {}
+    if managed and this["replication_sslmode"] in _tls.VERIFIED:
+        keywords["sslrootcert"] = managed["files"]["ca"]
+    if managed and managed["client_certificates"]:
+        keywords.update(sslcert=managed["files"]["client"], sslkey=managed["files"]["client"])
+    return keywords
 
 
 def settings(topology: Topology, this: Node, found: Found) -> dict[str, Any]:
@@ -95,6 +125,7 @@ def settings(topology: Topology, this: Node, found: Found) -> dict[str, Any]:
         room = _room(2 * len(topology.nodes), parameter, found.get(this.name, {}))
         if room:
             wanted[parameter] = room
+    wanted.update(_tls_settings(this, found))
     wanted.update({str(key).lower(): value for key, value in this["postgresql_settings"].items()})
     if this.role == REPLICA:
         wanted.update(_standby_minimums(topology, wanted, found))
@@ -118,6 +149,18 @@ def _room(needed: int, parameter: str, here: Mapping[str, Any]) -> int | None:
     if managed.isdigit() and int(managed) in SENDERS:
         enough = max(enough, int(managed))
     return enough if enough > SENDERS[0] else None
+
+
+def _tls_settings(this: Node, found: Found) -> dict[str, str]:
+    managed = tls(this, found)
+    if not managed:
+        return {}
+    files = managed["files"]
+    wanted = {"ssl": "on", "ssl_cert_file": files["server"], "ssl_key_file": files["server"]}
+    if managed["client_certificates"]:
+        # Not without need: clients that happen to have a certificate of another authority would be refused.
+        wanted["ssl_ca_file"] = files["ca"]
+    return wanted
 
 
 def _standby_minimums(topology: Topology, wanted: Mapping[str, Any], found: Found) -> dict[str, int]:
@@ -187,7 +230,10 @@ def _server_setting(found: Found, name: str, parameter: str) -> Any:
 
 def hba_lines(topology: Topology, this: Node, found: Found) -> list[str]:
     """The lines for the nodes that stream from this one, then the user's own."""
-    contype = "hostssl" if this["replication_sslmode"] in ENCRYPTED else "host"
+    contype = "hostssl" if this["replication_sslmode"] in _tls.ENCRYPTED else "host"
+    declared = this["replication_tls"]
+    method = "cert" if declared["client_certificates"] else "scram-sha-256"
+    options = {"options": f"map={declared['client_map']}"} if declared["client_map"] else {}
     lines = [
         _hba.line(
             {
@@ -195,7 +241,8 @@ def hba_lines(topology: Topology, this: Node, found: Found) -> list[str]:
                 "databases": "replication",
                 "users": _hba.quoted(str(this["replication_user"])),
                 "address": address,
-                "method": "scram-sha-256",
+                "method": method,
+                **options,
             }
         )
         for other in topology.downstreams(this.name)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ansible_collections.walstream.postgresql.plugins.module_utils._errors import WalstreamError
@@ -31,6 +31,17 @@ def network(address: str) -> str:
         return str(ipaddress.ip_network(address, strict=False))
     except ValueError:
         return address
+
+
+def may_cover(networks: Iterable[str], address: str) -> bool:
+    """Whether one of these fields lets `address` in, as far as can be known here: keywords and names might."""
+    for network_or_name in networks:
+        try:
+            if ipaddress.ip_address(address) in ipaddress.ip_network(network_or_name, strict=False):
+                return True
+        except ValueError:
+            return True
+    return False
 
 
 def quoted(name: str) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.walstream.postgresql.plugins.module_utils._errors import WalstreamError
-from ansible_collections.walstream.postgresql.plugins.plugin_utils import _hba
+from ansible_collections.walstream.postgresql.plugins.plugin_utils import _hba, _tls
 
 PRIMARY = "primary"
 REPLICA = "replica"
@@ -57,9 +57,6 @@ OWN_VARIABLE = {
     "data_directory": "postgresql_data_directory",
 }
 """Server parameters that a variable of ours stands for: a second way to set them could only contradict it."""
-
-SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
-ENCRYPTED = ("require", "verify-ca", "verify-full")
 
 NAME_BYTES = 63
 """What the server keeps of a name (NAMEDATALEN - 1)."""
@@ -137,9 +134,11 @@ def build(groups: Mapping[str, Sequence[str]], variables: Mapping[str, Mapping[s
         for name in (primary, *replicas)
     }
     for name, values in settled.items():
+        values["replication_tls"] = _settled_tls(name, values)
         _check_values(name, values)
     for name in replicas:
         _check_same_password(name, settled[name], primary, settled[primary])
+        _check_same_encryption(name, settled[name], primary, settled[primary])
     upstreams = {name: _upstream(name, settled[name], primary, replicas) for name in replicas}
     levels = {name: _level(name, upstreams, primary) for name in replicas}
     slots = _slots({name: settled[name]["replication_slot"] for name in replicas}, upstreams)
@@ -208,6 +207,9 @@ def _check_values(name: str, values: Mapping[str, Any]) -> None:
     """Rules about one node's own variables."""
     _check_passwords(name, values)
     _check_forms(name, values)
+    arguments = (values["replication_sslmode"], values["replication_tls"], values["postgresql_settings"])
+    for objection in _tls.objections(*arguments):
+        raise TopologyError(f"replication_tls of '{name}' cannot be used: {objection}")
     for parameter in values["postgresql_settings"]:
         if str(parameter).lower() in OWN_VARIABLE:
             raise TopologyError(
@@ -245,6 +247,31 @@ def _check_same_password(
         )
 
 
+def _settled_tls(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        return _tls.settled(values["replication_tls"])
+    except WalstreamError as error:
+        raise TopologyError(f"replication_tls of '{name}' cannot be used: {error}") from None
+
+
+def _check_same_encryption(
+    name: str, values: Mapping[str, Any], primary: str, on_primary: Mapping[str, Any]
+) -> None:
+    """What one end demands, the other one must be able to give."""
+    own, other = values["replication_sslmode"], on_primary["replication_sslmode"]
+    if (own in _tls.ENCRYPTED) != (other in _tls.ENCRYPTED):
+        raise TopologyError(
+            f"replication_sslmode of '{name}' is '{own}' and that of '{primary}' is '{other}': either all nodes "
+            "demand encryption or none, so set it once for the groups 'primary' and 'replica'"
+        )
+    with_certificate = [bool(one["replication_tls"]["client_certificates"]) for one in (values, on_primary)]
+    if with_certificate[0] != with_certificate[1]:
+        raise TopologyError(
+            f"client_certificates of replication_tls differs between '{name}' and '{primary}': set it once for the "
+            "groups 'primary' and 'replica'"
+        )
+
+
 def _check_forms(name: str, values: Mapping[str, Any]) -> None:
     """Variables whose value has a form of its own."""
     forms: Mapping[str, tuple[Callable[[str], object], str]] = {
@@ -260,7 +287,7 @@ def _check_forms(name: str, values: Mapping[str, Any]) -> None:
             _SIZE.fullmatch,
             "a size such as 10GB (an unlimited slot can fill the disk)",
         ),
-        "replication_sslmode": (lambda value: value in SSL_MODES, f"one of {', '.join(SSL_MODES)}"),
+        "replication_sslmode": (lambda value: value in _tls.MODES, f"one of {', '.join(_tls.MODES)}"),
     }
     for variable, (fits, wanted) in forms.items():
         if not fits(str(values[variable])):

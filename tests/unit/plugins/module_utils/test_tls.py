@@ -195,7 +195,7 @@ def test_what_is_no_longer_wanted_goes(folder):
 def test_disorder_is_put_right(folder):
     wanted = material().files()
     folder.apply(wanted)
-    os.chmod(folder.path, 0o750)
+    os.chmod(folder.path, 0o750)  # noqa: S103
     os.chmod(f"{folder.path}/server.pem", 0o644)
     assert [one.split(",")[0] for one in folder.pending(wanted)] == [
         f"set the mode of {folder.path} to 0700",

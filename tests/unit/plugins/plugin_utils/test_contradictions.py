@@ -96,3 +96,23 @@ def test_no_consent_covers_a_running_server():
 def test_nothing_is_concluded_about_hosts_that_were_not_looked_at():
     assert _contradictions.first(topology(), {"r": STANDBY}) is None
     assert _contradictions.first(topology(), {"p": PRIMARY}) is None
+
+
+@pytest.mark.parametrize(
+    ("address", "comes_from", "fits"),
+    [
+        ("10.0.0.2", "10.0.0.2", True),
+        (["10.1.0.0/16", "10.0.0.0/24"], "10.0.0.2", True),
+        ("samenet", "10.0.0.2", True),
+        (".example.org", "10.0.0.2", True),
+        ("2001:db8::/64", "2001:db8::9", True),
+        ("192.0.2.7", None, True),
+        ("192.0.2.7", "10.0.0.2", False),
+        ("10.0.0.0/24", "2001:db8::9", False),
+    ],
+)
+def test_a_replica_that_streams_is_not_shut_out(address, comes_from, fits):
+    standbys = [{"application_name": "r", "client_address": comes_from}, {"application_name": "x"}]
+    found = {"p": {**PRIMARY, "standbys": standbys}, "r": STANDBY}
+    sentence = _contradictions.first(topology(replication_address=address), found)
+    assert sentence is None if fits else f"streams from {comes_from}" in sentence

@@ -15,17 +15,13 @@ def build(replica=("r",), **of_host):
 
 
 def test_a_replica_knows_its_way_to_the_upstream_and_no_password():
-    node = _desired.node(
-        build(r={"replication_sslmode": "verify-full"}, p={"replication_host": "db.example.org"}),
-        "r",
-        {},
-    )
+    node = _desired.node(build(p={"replication_host": "db.example.org"}), "r", {})
     assert node["upstream"] == {
         "host": "db.example.org",
         "port": 5432,
         "user": "replicator",
         "application_name": "r",
-        "sslmode": "verify-full",
+        "sslmode": "prefer",
     }
     assert "secret" not in repr(node)
 
@@ -63,9 +59,71 @@ def test_replication_needs_its_own_line_because_all_does_not_cover_it():
     assert _desired.hba_lines(topology, topology.nodes["r"], {}) == []
 
 
+def tls_topology(sslmode="verify-full", settings=None, **tls):
+    both = {"replication_sslmode": sslmode, "replication_tls": tls, "postgresql_settings": settings or {}}
+    return build(p={**both, "replication_host": "10.0.0.1"}, r={**both, "replication_host": "10.0.0.2"})
+
+
+FOUND = {name: {"data_directory": "/data"} for name in "pr"}
+
+
 def test_encryption_that_is_asked_for_is_demanded():
-    topology = build(r={"replication_host": "10.0.0.2"}, p={"replication_sslmode": "verify-full"})
+    topology = tls_topology("require")
     assert _desired.hba_lines(topology, topology.primary, {})[0].startswith("hostssl ")
+
+
+def test_tls_is_one_variable_away():
+    topology = tls_topology()
+    node = _desired.node(topology, "r", FOUND)
+    assert node["upstream"]["sslmode"] == "verify-full"
+    assert node["upstream"]["sslrootcert"] == "/data.tls/ca.pem"
+    assert "sslcert" not in node["upstream"]
+    assert node["tls"]["own_authority"]
+    assert node["tls"]["host"] == "10.0.0.2"
+    assert node["tls"]["names"] == ["IP:10.0.0.2", "DNS:10.0.0.2", "DNS:r"]
+    settings = _desired.settings(topology, topology.primary, FOUND)
+    assert {name: value for name, value in settings.items() if name.startswith("ssl")} == {
+        "ssl": "on",
+        "ssl_cert_file": "/data.tls/server.pem",
+        "ssl_key_file": "/data.tls/server.pem",
+    }
+
+
+def test_certificates_instead_of_passwords():
+    topology = tls_topology(client_certificates=True)
+    node = _desired.node(topology, "r", FOUND)
+    assert node["upstream"]["sslcert"] == node["upstream"]["sslkey"] == "/data.tls/client.pem"
+    assert _desired.settings(topology, topology.primary, FOUND)["ssl_ca_file"] == "/data.tls/ca.pem"
+    assert _desired.hba_lines(topology, topology.primary, FOUND) == [
+        'hostssl  replication  "replicator"  10.0.0.2/32  cert'
+    ]
+
+
+def test_a_map_leads_from_certificates_to_the_role():
+    files = dict.fromkeys(
+        ("ca_file", "certificate_file", "key_file", "client_certificate_file", "client_key_file"), "/pki/x"
+    )
+    topology = tls_topology(client_certificates=True, client_map="nodes", **files)
+    assert _desired.hba_lines(topology, topology.primary, FOUND)[0].endswith("cert  map=nodes")
+    assert not _desired.node(topology, "r", FOUND)["tls"]["own_authority"]
+
+
+@pytest.mark.parametrize(
+    "topology",
+    [
+        tls_topology("prefer"),
+        tls_topology("require", {"ssl_cert_file": "/etc/mine.crt"}),
+        tls_topology("disable"),
+    ],
+)
+def test_certificates_that_are_not_our_business_cost_nothing(topology):
+    node = _desired.node(topology, "p", FOUND)
+    assert node["tls"] == {}
+    assert "ssl" not in node["settings"]
+
+
+def test_where_nothing_is_discovered_yet_there_is_no_place_for_certificates():
+    assert _desired.node(tls_topology(), "r", {})["tls"] == {}
 
 
 def test_an_adopted_logical_wal_level_stays():

@@ -144,3 +144,77 @@ def test_a_contradiction_is_one_sentence(declared, sentence):
     with pytest.raises(_topology.TopologyError, match=sentence) as caught:
         build(**declared)
     assert "\n" not in str(caught.value)
+
+
+FILES = {"ca_file": "/pki/ca", "certificate_file": "/pki/crt", "key_file": "/pki/key"}
+CLIENT_FILES = {"client_certificate_file": "/pki/c.crt", "client_key_file": "/pki/c.key"}
+
+
+@pytest.mark.parametrize(
+    ("sslmode", "tls"),
+    [
+        ("prefer", {}),
+        ("verify-full", {}),
+        ("verify-ca", FILES),
+        ("require", {"client_certificates": True, "valid_days": 90}),
+        ("verify-full", {**FILES, **CLIENT_FILES, "client_certificates": True}),
+    ],
+)
+def test_tls_that_is_accepted(sslmode, tls):
+    both = {"replication_sslmode": sslmode, "replication_tls": tls}
+    assert build(p=both, a=both, b=both).primary["replication_tls"]["renew_days"] == 30
+
+
+@pytest.mark.parametrize(
+    ("sslmode", "tls", "words"),
+    [
+        ("verify-full", [], "must be a dictionary"),
+        ("verify-full", {"cafile": "/x"}, "no key 'cafile'"),
+        ("prefer", FILES, "means nothing with replication_sslmode 'prefer'"),
+        ("prefer", {"client_certificates": True}, "means nothing"),
+        ("verify-full", {"ca_file": "/pki/ca"}, "lacks certificate_file"),
+        ("verify-full", {**FILES, **CLIENT_FILES}, "not client_certificates"),
+        ("verify-full", {**FILES, "client_certificates": True}, "needs client_certificate_file"),
+        ("verify-full", {**CLIENT_FILES, "client_certificates": True}, "but no ca_file"),
+        ("verify-full", {"client_map": "nodes"}, "not client_certificates"),
+        ("verify-full", {"client_certificates": True, "client_map": "a\nb"}, "name of a map"),
+        ("verify-full", {"valid_days": 0}, "valid_days is 0"),
+        ("verify-full", {"renew_days": "many"}, "renew_days is 'many'"),
+        ("verify-full", {"valid_days": 30}, "less than valid_days"),
+    ],
+)
+def test_tls_that_is_refused(sslmode, tls, words):
+    both = {"replication_sslmode": sslmode, "replication_tls": tls}
+    with pytest.raises(_topology.TopologyError, match=words):
+        build(p=both, a=both, b=both)
+
+
+def test_a_second_way_to_set_certificates_is_refused():
+    both = {"replication_sslmode": "verify-full", "postgresql_settings": {"SSL_Key_File": "/x"}}
+    with pytest.raises(_topology.TopologyError, match="leave it to replication_tls"):
+        build(p=both, a=both, b=both)
+
+
+@pytest.mark.parametrize(
+    ("replica", "words"),
+    [
+        ({"replication_sslmode": "disable"}, "either all nodes demand encryption or none"),
+        (
+            {"replication_sslmode": "verify-full", "replication_tls": {"client_certificates": True}},
+            "client_certificates of replication_tls differs",
+        ),
+    ],
+)
+def test_both_ends_agree_on_encryption(replica, words):
+    both = {"replication_sslmode": "verify-full"}
+    with pytest.raises(_topology.TopologyError, match=words):
+        build(p=both, a=both, b=replica)
+
+
+def test_client_certificates_need_no_password():
+    both = {
+        "replication_password": None,
+        "replication_sslmode": "verify-full",
+        "replication_tls": {"client_certificates": True},
+    }
+    assert build(p=both, a=both, b=both).primary["replication_password"] is None
