@@ -1,8 +1,9 @@
 .DEFAULT_GOAL := help
-.PHONY: help doctor setup image up status verify down lint unit sanity molecule playbooks faults test
+.PHONY: help doctor setup image images up status verify down lint unit sanity integration molecule playbooks faults test
 
 PYTHON ?= python3
 TAG    ?= bookworm
+TAGS   := bullseye bookworm trixie sid
 VENV   := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
@@ -21,6 +22,9 @@ $(VENV)/.stamp: requirements.txt
 
 image: doctor  ## Build the node image where its inputs changed (TAG=bookworm)
 	@docker/build $(TAG)
+
+images: doctor  ## Build every node image that the tests run on
+	@for tag in $(TAGS) $(TAGS:=-systemd); do docker/build $$tag || exit; done
 
 up: setup image  ## Build, start, replicate and prove the two containers
 	ansible-playbook playbooks/site.yml
@@ -46,7 +50,10 @@ unit: setup  ## Run the unit tests
 sanity: setup  ## Run ansible-test sanity on a copy of the tracked files
 	scripts/sanity
 
-molecule: setup image  ## Run every molecule scenario
+integration: setup images  ## Try each module on real servers of every version
+	pytest tests/integration
+
+molecule: setup images  ## Run every molecule scenario
 	molecule test --all
 
 playbooks: setup image  ## Try the playbooks with trouble on purpose, on real containers
@@ -55,4 +62,4 @@ playbooks: setup image  ## Try the playbooks with trouble on purpose, on real co
 faults: setup image  ## The same with the slow repeats: killed at every task boundary and at any moment
 	WALSTREAM_FAULTS=1 pytest tests/end_to_end
 
-test: lint unit sanity molecule playbooks  ## Run everything that we call tests
+test: lint unit sanity integration molecule playbooks  ## Run everything that we call tests
