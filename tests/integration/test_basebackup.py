@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Clones of real servers: what succeeds, what is refused with every byte in its place, and every kind of violent end.
 
-WALSTREAM_TEST_KILLS=n repeats each violent end at n moments of the copy (default: one).
+WALSTREAM_TEST_KILLS=n repeats each violent end at n moments of the copy, on every release (default: once, on one).
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ KILLS = int(os.environ.get("WALSTREAM_TEST_KILLS", "1"))
 MOMENTS = [round(0.3 + 2.0 * i / max(1, KILLS - 1), 2) if KILLS > 1 else 1.0 for i in range(KILLS)]
 """Seconds of copying before the blow falls; a throttled copy takes about four."""
 
+MAJORS = ("bullseye", "bookworm", "trixie", "sid")
 SLOT = "replica"
 THROTTLED = {"max_rate": "16M"}
-VIOLENT_SUITES = pytest.mark.suites("bookworm", "sid")
+VIOLENT_SUITES = pytest.mark.suites(*(MAJORS if KILLS > 1 else ["bookworm"]))
 
 
 class Site:
