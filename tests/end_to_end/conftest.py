@@ -4,7 +4,8 @@
 One topology, the embedded default under other names and ports, serves all tests of a session. A test
 that spoils it gets it back from copies of its volumes, which takes seconds where building takes many.
 
-WALSTREAM_FAULTS=1   run the slow repeats as well (make faults)
+WALSTREAM_FAULTS=1      run the slow repeats as well (make faults)
+WALSTREAM_TEST_PREFIX   of the names of everything that is made (default: walstream-faults)
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ def disposable(topology: Topology) -> Iterator[Topology]:
 @pytest.fixture
 def from_nothing(nothing: Topology, tmp_path: Path) -> Iterator[Topology]:
     """A second topology, of which nothing exists before or after the test."""
-    topology = Topology(tmp_path, f"{PREFIX}-new", {"primary": 17533, "replica": 17553})
+    topology = Topology(tmp_path, f"{PREFIX}-new")
     topology.remove_everything()
     yield topology
     topology.remove_everything()

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -19,8 +20,8 @@ from typing import Any
 import yaml
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PREFIX = "walstream-faults"
-PORTS = {"primary": 17532, "replica": 17552}
+PREFIX = os.environ.get("WALSTREAM_TEST_PREFIX", "walstream-faults")
+"""Of everything that the tests make; two sessions at once need two."""
 SLOT = "replica_physical_slot"
 IMAGE = "walstream/postgresql-node:bookworm"
 PASSWORD = "postgres"
@@ -56,6 +57,12 @@ def wait_until(condition, seconds: float = 60, what: str = "") -> None:
     while not condition():
         assert time.monotonic() < deadline, f"did not happen within {seconds} s: {what or condition}"
         time.sleep(0.1)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 @dataclass
@@ -203,10 +210,10 @@ class Node:
 class Topology:
     """The embedded default under names and ports of its own, and the playbooks on it."""
 
-    def __init__(self, directory: Path, prefix: str = PREFIX, ports: Mapping[str, int] = PORTS) -> None:
+    def __init__(self, directory: Path, prefix: str = PREFIX) -> None:
         self._directory = directory
         self._prefix = prefix
-        self._ports = ports
+        self._ports = {role: free_port() for role in ("primary", "replica")}
         self._count = 0
         self.primary, self.replica = Node("primary", prefix), Node("replica", prefix)
         self.nodes = (self.primary, self.replica)

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""ansible-playbook killed anywhere: the same run again ends in a proved topology, and leaves nothing behind.
+
+The kills are cumulative: a run is killed when its k-th task starts, the next one when its k+1st does,
+and so on until one gets through. Each of them begins with what all the others have left.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+
+import pytest
+from ansible_collections.walstream.postgresql.tests.end_to_end.harness import SLOT, Topology, wait_until
+
+BOUNDARIES = (
+    "Make and start the container",
+    "Allow the nodes that stream from here, and whom the inventory names",
+    "Load the changed rules",
+    "Give the replication user, and the superuser where asked, a password",
+    "Reserve WAL on the upstream",
+    "Base backup",
+    "replica : Prove that it replicates",
+)
+CLEAN = {"main", "main.pgpass"}
+
+
+def prove_clean(topology: Topology) -> None:
+    """Nothing is left to do, everything is proved, and nothing lies around."""
+    topology.site().settled()
+    topology.verify().settled()
+    assert set(topology.primary.beside) == {"main"}
+    assert set(topology.replica.beside) == CLEAN
+    slots = topology.primary.psql("SELECT slot_name || active || temporary FROM pg_replication_slots")
+    assert slots == f"{SLOT}truefalse"
+    assert topology.primary.psql("SELECT count(*) FROM pg_stat_replication") == "1"
+    for node in topology.nodes:
+        assert not node.shell("ls -d /tmp/ansible* ~postgres/.ansible/tmp/* 2>/dev/null || :")
+        log = node.shell("cat /var/log/postgresql/*.log")
+        assert log.count("database system is ready to accept") == 1, "a server was started more than once"
+        assert "PANIC" not in log
+
+
+def test_killed_at_telling_boundaries(from_nothing: Topology) -> None:
+    for task in BOUNDARIES:
+        assert from_nothing.site(kill=task).killed, task
+    from_nothing.site().succeeded()
+    prove_clean(from_nothing)
+
+
+@pytest.mark.faults
+def test_killed_at_every_task_boundary(from_nothing: Topology) -> None:
+    for count in range(1, 200):
+        run = from_nothing.site(kill=str(count))
+        if not run.killed:
+            break
+    run.succeeded()
+    assert count > 30
+    prove_clean(from_nothing)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("seed", range(3))
+def test_killed_at_any_moment(from_nothing: Topology, seed: int) -> None:
+    """In the middle of tasks, which then go on without anybody who listens."""
+    moments = random.Random(seed)  # noqa: S311
+    for _ in range(12):
+        playing = from_nothing.start("site")
+        deadline = time.monotonic() + moments.uniform(2, 16)
+        while playing.is_running and time.monotonic() < deadline:
+            time.sleep(0.02)
+        if not playing.is_running:
+            playing.wait().succeeded()
+            break
+        playing.kill()
+    from_nothing.site().succeeded()
+    from_nothing.site().settled()
+    from_nothing.verify().settled()
+    assert set(from_nothing.primary.beside) == {"main"}
+    assert set(from_nothing.replica.beside) == CLEAN
+
+
+@pytest.fixture
+def empty_replica(disposable: Topology) -> Topology:
+    """A database of a size worth waiting for, and a replica's host without a cluster."""
+    disposable.replica.pg_ctl("stop", "-m", "fast")
+    disposable.replica.shell("rm -rf /var/lib/postgresql/15 /etc/postgresql/15")
+    disposable.primary.psql(
+        "CREATE TABLE big AS SELECT repeat(md5(i::text), 30) FROM generate_series(1, 60000) i"
+    )
+    disposable.primary.psql("CHECKPOINT")
+    return disposable
+
+
+def test_killed_during_the_clone(empty_replica: Topology) -> None:
+    """The clone goes on without its controller; the next run waits for it instead of starting another."""
+    topology = empty_replica
+    before = topology.primary.started
+    inventory = topology.inventory(replication_max_rate="10M")
+    playing = topology.start("site", inventory=inventory)
+    backups = "SELECT pid FROM pg_stat_progress_basebackup"
+    wait_until(lambda: topology.primary.psql(backups) or not playing.is_running, 240)
+    assert playing.kill().killed
+    pid = topology.primary.psql(backups)
+    assert pid, "the clone did not outlive its controller"
+
+    status = topology.play("status").succeeded()
+    assert "being cloned" in status.output
+
+    attached = topology.start("site", inventory=inventory)
+    seen = {pid}
+    while attached.is_running:
+        seen.update(topology.primary.psql(backups).split())
+        time.sleep(0.1)
+    run = attached.wait().succeeded()
+    assert seen == {pid}, "a second clone was started"
+    told = run.result("Base backup")["basebackup"]
+    assert told["action"] in ("cloned", "unchanged")
+    topology.verify().settled()
+    topology.site().settled()
+    assert topology.primary.started == before
+    assert set(topology.replica.beside) == CLEAN
+
+
+def test_worker_killed_during_the_clone(empty_replica: Topology) -> None:
+    """Nothing of the clone survives but its rests, which the next run removes before it clones anew."""
+    topology = empty_replica
+    playing = topology.start("site", inventory=topology.inventory(replication_max_rate="10M"))
+    backups = "SELECT count(*) FROM pg_stat_progress_basebackup"
+    wait_until(lambda: topology.primary.psql(backups) == "1" or not playing.is_running, 240)
+    playing.kill()
+    topology.replica.shell("pkill -9 -u postgres; :")
+    assert ".main.clone" in topology.replica.beside
+    assert topology.site().succeeded().result("Base backup")["basebackup"]["action"] == "cloned"
+    topology.verify().settled()
+    topology.site().settled()
+    assert set(topology.replica.beside) == CLEAN

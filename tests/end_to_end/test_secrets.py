@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A password that occurs nowhere else is planted in the inventory, and looked for everywhere while and after runs."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from pathlib import Path
+
+from ansible_collections.walstream.postgresql.tests.end_to_end.harness import Node, Run, Topology
+
+FIRST, SECOND = "planted-4f1c9a", "planted-b83e07"
+ADMIN = "planted-adm-77d2"
+NEEDLE = "planted-"
+PASSFILE = "./15/main.pgpass"
+
+
+def processes() -> set[str]:
+    """Command lines of everything on this machine, containers included, and what of the environments may be read."""
+    found = subprocess.run(["ps", "axww", "-o", "pid,args"], capture_output=True, text=True, check=True)
+    return {line.strip() for line in found.stdout.splitlines() if NEEDLE in line}
+
+
+def watched(topology: Topology, *options: str, inventory: Path) -> Run:
+    playing = topology.start("site", *options, inventory=inventory)
+    while playing.is_running:
+        seen = processes()
+        assert not seen, seen
+        time.sleep(0.01)
+    run = playing.wait()
+    assert NEEDLE not in run.output
+    assert NEEDLE not in str(run.oks) + str(run.failures), "a task returned a password"
+    return run
+
+
+def files_with(node: Node, *places: str) -> set[str]:
+    """Paths below the volume, and elsewhere in the container, whose bytes contain a planted password."""
+    listing = f"cd /var/lib/postgresql && grep -rlaF {NEEDLE} . {' '.join(places)} 2>/dev/null || :"
+    return set(node.shell(listing).splitlines())
+
+
+def test_planted_passwords_are_nowhere(from_nothing: Topology) -> None:
+    def inventory(password: str) -> Path:
+        return from_nothing.inventory(
+            replication_user="replicator",
+            replication_password=password,
+            postgresql_admin_password=ADMIN,
+            postgresql_settings={
+                "listen_addresses": "*",
+                "log_statement": "all",
+                "log_min_duration_statement": 0,
+                "log_connections": "on",
+                "log_replication_commands": "on",
+            },
+        )
+
+    watched(from_nothing, "-vvvv", "--diff", inventory=inventory(FIRST)).succeeded()
+    watched(from_nothing, "-vvvv", "--diff", inventory=inventory(FIRST)).settled()
+    watched(from_nothing, "-vvvv", "--diff", "--check", inventory=inventory(SECOND)).succeeded()
+    # Rotation: one run, and streaming goes on.
+    before = from_nothing.replica.started
+    watched(from_nothing, "-vvvv", "--diff", inventory=inventory(SECOND)).succeeded()
+    from_nothing.verify(inventory=inventory(SECOND)).settled()
+    assert from_nothing.replica.started == before
+
+    elsewhere = ("/tmp", "/root", "/run", "/etc", "/var/log", "/var/tmp", "/home", "/dev/shm")
+    assert files_with(from_nothing.primary, *elsewhere) == set()
+    assert files_with(from_nothing.replica, *elsewhere) == {PASSFILE}
+    access = from_nothing.replica.shell(f"cd /var/lib/postgresql && stat -c '%U %a' {PASSFILE}")
+    assert access == "postgres 600"
+    assert FIRST not in from_nothing.replica.shell(f"cat /var/lib/postgresql/{PASSFILE}")
+
+    log = from_nothing.primary.shell("cat /var/log/postgresql/*.log")
+    assert "statement:" in log, "log_statement was on"
+    controller = subprocess.run(
+        ["grep", "-rlaF", NEEDLE, str(Path.home() / ".ansible")], capture_output=True, text=True, check=False
+    )
+    assert not controller.stdout
