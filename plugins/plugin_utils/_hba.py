@@ -45,12 +45,16 @@ def may_cover(networks: Iterable[str], address: str) -> bool:
 
 
 def quoted(name: str) -> str:
-    """One name as a literal: keywords such as `all` or `replication` lose their meaning inside quotes."""
-    if "\n" in name or "\r" in name or '"' in name:
+    """One name as a literal: keywords such as `all` or `replication` lose their meaning inside quotes.
+
+    A slash at the beginning does not: since version 16 it makes a regular expression of the name.
+    """
+    if re.search(r"[\r\n\0]", name) or name.startswith("/"):
         raise WalstreamError(
-            f"the name {name!r} cannot be written into pg_hba.conf: leave out line breaks and double quotes"
+            f"the name {name!r} cannot be written into pg_hba.conf: leave out line breaks, and a slash at its beginning"
         )
-    return f'"{name}"'
+    escaped = name.replace('"', '""')
+    return f'"{escaped}"'
 
 
 def line(rule: Mapping[str, Any]) -> str:
@@ -78,12 +82,12 @@ def line(rule: Mapping[str, Any]) -> str:
 def _names(rule: Mapping[str, Any], key: str) -> str:
     """A comma-separated list; what is not plainly spelt must come quoted by the user already."""
     value = str(rule.get(key, "all"))
-    items = re.findall(r'"[^"\r\n]*"|[^,"]+', value)
+    items = re.findall(r'"(?:[^"\r\n]|"")*"|[^,"]+', value)
     if not items or ",".join(items) != value:
         raise _wrong(rule, f"'{key}' must be a comma-separated list of names")
     for item in items:
         if not item.startswith('"') and not _PLAIN_NAME.fullmatch(item):
-            raise _wrong(rule, f"'{item}' in '{key}' needs double quotes around it")
+            raise _wrong(rule, f"{item!r} in '{key}' needs double quotes around it")
     return value
 
 
@@ -97,7 +101,7 @@ def _address(rule: Mapping[str, Any]) -> str:
         return address
     raise _wrong(
         rule,
-        f"'{address}' is no IP address, network or host name, nor one of {', '.join(ADDRESS_KEYWORDS)}",
+        f"{address!r} is no IP address, network or host name, nor one of {', '.join(ADDRESS_KEYWORDS)}",
     )
 
 
@@ -111,8 +115,10 @@ def _is_network(address: str) -> bool:
 
 def _single_line(rule: Mapping[str, Any], key: str) -> str:
     value = str(rule[key])
-    if "\n" in value or "\r" in value:
-        raise _wrong(rule, f"'{key}' must not contain a line break")
+    if re.search(r"[\r\n\0]", value) or value.endswith("\\"):
+        raise _wrong(
+            rule, f"'{key}' must not contain a line break, nor end with the backslash that joins lines"
+        )
     return value
 
 
