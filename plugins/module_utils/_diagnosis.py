@@ -144,6 +144,26 @@ RULES = (
     ),
     Rule(r"does not support SSL", "the upstream has no TLS, which sslmode asks for: set ssl = on there"),
     Rule(
+        r"root certificate file .* does not exist",
+        "there is no certificate of an authority here by which the upstream could be known ({message}): run the role "
+        "again, or correct sslrootcert",
+    ),
+    Rule(
+        r"alert unknown ca|alert bad certificate|certificate authentication failed|valid client certificate",
+        "the upstream does not accept the client certificate of this host for '{user}' ({message}): its authority and "
+        "its common name must be those that the upstream knows",
+    ),
+    Rule(
+        r"certificate verify failed",
+        "the server at {host}, port {port} shows a certificate that no authority of ours has signed ({message}): it is "
+        "not the upstream that is meant, or somebody stands in between, or its certificate comes from elsewhere",
+    ),
+    Rule(
+        r"server certificate for .* does not match host name",
+        "the certificate of the server at {host}, port {port} is for another name ({message}): it is not the upstream "
+        "that is meant, or its certificate lacks this name",
+    ),
+    Rule(
         r"certificate|SSL",
         "TLS with the upstream fails ({message}): check the certificates and sslmode of both ends",
     ),
@@ -162,7 +182,7 @@ RULES = (
     Rule(
         r"requested WAL segment",
         "the upstream no longer has the WAL that this replica needs ({message}): unless an archive has it, the "
-        "replica needs a new base backup",
+        "replica needs a new base backup, so stop it and consent to its replacement with replication_replace",
         sqlstate="58P01",
     ),
     Rule(

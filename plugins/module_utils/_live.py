@@ -40,7 +40,11 @@ SELECT file.sourcefile AS file, file.sourceline AS line, file.name, file.error
    AND NOT (known.name IS NOT NULL AND known.context = 'postmaster' AND file.error = 'setting could not be applied')
    AND file.error !~ '^parameter ".*" cannot be changed without restarting the server$'
 """
-_RULE_ERRORS = "SELECT {file} AS file, line_number AS line, error FROM {view} WHERE error IS NOT NULL"
+# A rule for encrypted connections is listed as an error while TLS is off. It does no harm, and may wait for TLS.
+_RULE_ERRORS = """
+SELECT {file} AS file, line_number AS line, error FROM {view}
+ WHERE error IS NOT NULL AND error !~ '^hostssl record cannot match'
+"""
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ class Expected:
     max_replay_delay: float | None = None
     allow_paused: bool = False
     replicas: tuple[str, ...] = ()
+    encrypted: bool = False
     slots: tuple[str, ...] = ()
 
 
@@ -182,6 +183,22 @@ def _replicas(expected: Expected, seen: Observation) -> str | None:
     return f"replicas are not streaming: {', '.join(parts)} (attached: {attached})"
 
 
+def _encrypted(expected: Expected, seen: Observation) -> str | None:
+    if not expected.encrypted:
+        return None
+    readable = [
+        str(sender["application_name"])
+        for sender in seen.senders
+        if sender["application_name"] in expected.replicas and not sender.get("ssl")
+    ]
+    if not readable:
+        return None
+    return (
+        f"the connections of these replicas are not encrypted: {', '.join(readable)} (look at sslmode in their "
+        "primary_conninfo; a connection that is older than it has to end first)"
+    )
+
+
 def _slots(expected: Expected, seen: Observation) -> str | None:
     rows = {row["slot_name"]: row for row in seen.slots}
     parts = []
@@ -195,5 +212,5 @@ def _slots(expected: Expected, seen: Observation) -> str | None:
 
 PREDICATES: tuple[Callable[[Expected, Observation], str | None], ...] = (
     *(_system_identifier, _timeline, _streaming, _upstream, _slot, _not_paused),
-    *(_replayed, _received, _lag, _delay, _replicas, _slots),
+    *(_replayed, _received, _lag, _delay, _replicas, _encrypted, _slots),
 )

@@ -64,6 +64,7 @@ SELECT position.in_recovery, position.lsn::text, position.received::text,
           FROM pg_stat_wal_receiver r) AS receiver,
        (SELECT jsonb_agg(to_jsonb(s) || jsonb_build_object(
                  'slot_name', (SELECT slot_name FROM pg_replication_slots WHERE active_pid = s.pid),
+                 'ssl', (SELECT ssl FROM pg_stat_ssl WHERE pid = s.pid),
                  'lag_bytes', pg_wal_lsn_diff(coalesce(position.received, position.lsn), s.replay_lsn),
                  'write_lag', extract(epoch FROM s.write_lag), 'flush_lag', extract(epoch FROM s.flush_lag),
                  'replay_lag', extract(epoch FROM s.replay_lag)) ORDER BY s.application_name, s.pid)

@@ -69,6 +69,10 @@ options:
     type: list
     elements: str
     default: []
+  encrypted:
+    description: Whether the connections of O(replicas) must be encrypted, as the server sees it (C(pg_stat_ssl)).
+    type: bool
+    default: false
   slots:
     description: Slots of the server that must be in use.
     type: list
@@ -221,6 +225,7 @@ def expected(params: Mapping[str, Any]) -> Expected:
         replayed_lsn=_lsn(params["replayed_lsn"]),
         received_lsn=_lsn(params["received_lsn"]),
         replicas=tuple(params["replicas"]),
+        encrypted=params["encrypted"],
         slots=tuple(params["slots"]),
         **{name: params[name] for name in AS_THEY_ARE},
     )
@@ -247,6 +252,7 @@ def main() -> None:
             "max_replay_delay": {"type": "float"},
             "allow_paused": {"type": "bool", "default": False},
             "replicas": {"type": "list", "elements": "str", "default": []},
+            "encrypted": {"type": "bool", "default": False},
             "slots": {"type": "list", "elements": "str", "default": []},
             "timeout": {"type": "float", "default": 30},
         },

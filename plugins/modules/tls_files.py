@@ -11,7 +11,7 @@ description:
   - Installs C(ca.pem), C(server.pem) and, where wanted, C(client.pem) in a directory that only the server's user can
     enter.
   - C(server.pem) holds a certificate and its key. It is named by both C(ssl_cert_file) and C(ssl_key_file), and
-    C(client.pem) by C(sslcert) and C(sslkey), so that a certificate and a key that do not fit each other can never be read.
+    C(client.pem) by C(sslcert) and C(sslkey), so that a certificate and a key that do not fit can never be read.
   - Before anything is written, the node shakes hands with itself as the other nodes will. What they would not accept is
     refused.
   - A running server reads C(server.pem) and C(ca.pem) when it is reloaded, libpq reads its files with each new

@@ -95,6 +95,10 @@ def expect(**wanted):
         (replace(EXPECT_PRIMARY, replayed_lsn=Lsn.parse("0/3000060")), PRIMARY),
         # A cascading standby feeds others.
         (expect(replicas=("replica1",)), replace(STANDBY, senders=(SENDER,))),
+        (
+            replace(EXPECT_PRIMARY, replicas=("replica1",), encrypted=True),
+            replace(PRIMARY, senders=({**SENDER, "ssl": True}, {**SENDER, "application_name": "backup"})),
+        ),
     ],
 )
 def test_met(expected, seen):
@@ -155,6 +159,11 @@ def test_met(expected, seen):
             replace(EXPECT_PRIMARY, replicas=("replica1",)),
             replace(PRIMARY, senders=({**SENDER, "state": None},)),
             "member of pg_monitor",
+        ),
+        (
+            replace(EXPECT_PRIMARY, replicas=("replica1",), encrypted=True),
+            replace(PRIMARY, senders=({**SENDER, "ssl": True}, {**SENDER, "ssl": False})),
+            "not encrypted: replica1",
         ),
         (replace(EXPECT_PRIMARY, slots=("x",)), PRIMARY, "'x' does not exist"),
         (

@@ -21,6 +21,7 @@ NOTHING_ASKED = {
     "max_replay_delay": None,
     "allow_paused": False,
     "replicas": [],
+    "encrypted": False,
     "slots": [],
 }
 
