@@ -46,6 +46,7 @@ def node(topology: Topology, name: str, found: Found) -> dict[str, Any]:
         "slot": this.slot,
         "upstream": upstream_conninfo(topology, this, found),
         "encrypted": this["replication_sslmode"] in _tls.ENCRYPTED,
+        "client_certificates": bool(this["replication_tls"]["client_certificates"]),
         "tls": tls(this, found),
         "upstream_name": this.upstream,
         "application_name": this.application_name,

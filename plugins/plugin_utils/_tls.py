@@ -36,7 +36,7 @@ DEFAULTS: Mapping[str, Any] = {
 _SERVERS_OWN = ("ssl", "ssl_cert_file", "ssl_key_file", "ssl_ca_file")
 _OWN_FILES = ("ca_file", "certificate_file", "key_file")
 _CLIENT_FILES = ("client_certificate_file", "client_key_file")
-_AUTHORITY_DAYS = 3650
+_MOST_DAYS = 1825  # half of what our authority lives, which is renewed before a certificate could outlive it
 _DNS_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?")
 
 
@@ -62,6 +62,8 @@ def objections(sslmode: str, tls: Mapping[str, Any], settings: Mapping[str, Any]
     client_files = [key for key in _CLIENT_FILES if tls[key]]
     if sslmode not in ENCRYPTED and (files or tls["client_certificates"]):
         yield f"it means nothing with replication_sslmode '{sslmode}': set that to verify-full"
+    if tls["client_certificates"] and sslmode in ENCRYPTED and not is_managed(sslmode, settings):
+        yield "it has client_certificates, but postgresql_settings sets ssl parameters: leave them to replication_tls"
     if files and len(files) < len(_OWN_FILES):
         missing = next(key for key in _OWN_FILES if not tls[key])
         yield f"it lacks {missing}: ca_file, certificate_file and key_file go together"
@@ -84,8 +86,8 @@ def objections(sslmode: str, tls: Mapping[str, Any], settings: Mapping[str, Any]
 
 def _wrong_days(tls: Mapping[str, Any]) -> Iterator[str]:
     for key in ("valid_days", "renew_days"):
-        if not str(tls[key]).isdigit() or not 1 <= int(tls[key]) <= _AUTHORITY_DAYS:
-            yield f"{key} is {tls[key]!r}: it must be a number of days from 1 to {_AUTHORITY_DAYS}"
+        if not str(tls[key]).isdigit() or not 1 <= int(tls[key]) <= _MOST_DAYS:
+            yield f"{key} is {tls[key]!r}: it must be a number of days from 1 to {_MOST_DAYS}"
             return
     if int(tls["renew_days"]) >= int(tls["valid_days"]):
         yield "renew_days must be less than valid_days, or every run would renew"
