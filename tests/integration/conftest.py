@@ -30,6 +30,12 @@ MAJORS = {"bullseye": 13, "bookworm": 15, "trixie": 17, "sid": 18}
 SUITES = os.environ.get("WALSTREAM_TEST_SUITES", " ".join(MAJORS)).split()
 LABEL = "walstream.test"
 OUR_PID = f"{LABEL}.pid={os.getpid()}"
+CGROUPS = next(filter(os.path.isdir, ("/sys/fs/cgroup/unified", "/sys/fs/cgroup")))
+SYSTEMD = (
+    *("--cgroupns", "host", "--volume", f"{CGROUPS}:/sys/fs/cgroup:rw", "--user", "root"),
+    *("--tmpfs", "/run", "--tmpfs", "/run/lock", "--tmpfs", "/tmp:exec,mode=1777"),
+)
+"""What systemd needs of a container (on a hybrid host the unified hierarchy is mounted apart)."""
 REPLICATION_PASSWORD = "repl pass'w\\ord"  # awkward on purpose
 
 SETTINGS = {
@@ -60,7 +66,7 @@ def docker(*arguments: str, check: bool = True, text_input: str | None = None) -
 class Node:
     """A container with one cluster in the plain layout, run by the account `postgres`."""
 
-    def __init__(self, suite: str, network: str, run: str, *options: str) -> None:
+    def __init__(self, suite: str, network: str, run: str, *options: str, systemd: bool = False) -> None:
         self.suite = suite
         self.major = MAJORS[suite]
         self.name = f"walstream-test-{suite}-{uuid.uuid4().hex[:8]}"
@@ -68,21 +74,13 @@ class Node:
         self.root = "/srv/walstream"
         self.data_directory = f"{self.root}/data"
         self.bin_directory = f"/usr/lib/postgresql/{self.major}/bin"
+        labels = ("--label", f"{LABEL}={run}", "--label", OUR_PID)
+        init = SYSTEMD if systemd else ("--init", "--entrypoint", "sleep")
         docker(
-            *(
-                "run",
-                "--detach",
-                "--init",
-                "--name",
-                self.name,
-                "--label",
-                f"{LABEL}={run}",
-                "--label",
-                OUR_PID,
-            ),
-            *("--network", network, "--shm-size", "256m", "--entrypoint", "sleep"),
+            *("run", "--detach", "--name", self.name, *labels),
+            *("--network", network, "--shm-size", "256m", *init),
             *options,
-            *(f"{IMAGE_PREFIX}:{suite}", "infinity"),
+            *([f"{IMAGE_PREFIX}:{suite}-systemd"] if systemd else [f"{IMAGE_PREFIX}:{suite}", "infinity"]),
         )
         self.run("install", "-d", "-o", "postgres", "-g", "postgres", self.root, "/var/run/postgresql")
 
@@ -327,9 +325,9 @@ class Fleet:
             node.allow_replication()
         return node
 
-    def empty(self, suite: str, *options: str) -> Node:
+    def empty(self, suite: str, *options: str, systemd: bool = False) -> Node:
         """A container without any cluster; `options` are Docker's."""
-        node = Node(suite, self._network, self._network, *options)
+        node = Node(suite, self._network, self._network, *options, systemd=systemd)
         self._nodes.append(node)
         return node
 
