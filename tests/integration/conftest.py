@@ -78,7 +78,7 @@ class Node:
         init = SYSTEMD if systemd else ("--init", "--entrypoint", "sleep")
         docker(
             *("run", "--detach", "--name", self.name, *labels),
-            *("--network", network, "--shm-size", "256m", *init),
+            *("--network", network, "--shm-size", "256m", "--no-healthcheck", *init),
             *options,
             *([f"{IMAGE_PREFIX}:{suite}-systemd"] if systemd else [f"{IMAGE_PREFIX}:{suite}", "infinity"]),
         )
