@@ -10,7 +10,8 @@ options:
   version:
     description:
       - Major version of PostgreSQL.
-      - By default that of the one cluster of this name which exists in Debian's layout, else the newest that is installed.
+      - By default that of the one cluster of this name which exists in Debian's layout, else the newest
+        that is installed.
     type: int
   layout:
     description:
@@ -37,7 +38,8 @@ options:
   service_unit:
     description:
       - The systemd unit that runs the server.
-      - By default C(postgresql@VERSION-NAME) in Debian's layout where systemd runs, the unit of the RHEL family's packages
-        that is about this data directory, or none, and then C(pg_ctl) starts and stops the server.
+      - By default C(postgresql@VERSION-NAME) in Debian's layout where systemd runs, the unit of the RHEL
+        family's packages that is about this data directory, or none, and then C(pg_ctl) starts and stops
+        the server.
     type: str
 """

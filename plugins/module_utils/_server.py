@@ -81,7 +81,7 @@ class Login:
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> Login:
-        """From a module's parameters. Over a Unix socket root becomes `login_user`, which peer authentication expects."""
+        """From a module's parameters. Over a Unix socket root becomes `login_user`, as peer authentication expects."""
         socket_or_host = params["login_host"] or params["login_unix_socket"]
         keywords = {
             "dbname": params["login_db"],

@@ -35,8 +35,8 @@ options:
     required: true
   password:
     description:
-      - What the password file that O(upstream) names is going to hold. Looked at in check mode only, and only while that
-        file does not exist, so that a check can try the login before anything was written.
+      - What the password file that O(upstream) names is going to hold. Looked at in check mode only, and
+        only while that file does not exist, so that a check can try the login before anything was written.
     type: str
   slot:
     description:

@@ -8,10 +8,11 @@ DOCUMENTATION = r"""
 module: topology
 short_description: Check the declared replication topology, and plan each node of it
 description:
-  - Reads the inventory groups C(primary) and C(replica) and the variables of their hosts, and fails with one sentence where
-    they contradict each other, such as two primaries, an unknown upstream, or two replicas on one slot.
-  - With O(found) it also holds them against what M(walstream.postgresql.cluster_info) discovered and refuses where going
-    on could cost data, such as a live primary that is listed as replica.
+  - Reads the inventory groups C(primary) and C(replica) and the variables of their hosts, and fails with
+    one sentence where they contradict each other, such as two primaries, an unknown upstream, or two
+    replicas on one slot.
+  - With O(found) it also holds them against what M(walstream.postgresql.cluster_info) discovered and
+    refuses where going on could cost data, such as a live primary that is listed as replica.
   - Runs on the controller and touches no host. It never returns a password.
 version_added: 0.1.0
 author: Walstream contributors (@walstream)
@@ -67,8 +68,8 @@ topology:
       sample: ANY 1 ("replica-1")
     nodes:
       description:
-        - For each node its C(role), C(port), C(slot), C(upstream) (libpq keywords), C(upstream_name), C(application_name),
-          C(downstreams), C(settings), C(defaults) and C(hba) lines.
+        - For each node its C(role), C(port), C(slot), C(upstream) (libpq keywords), C(upstream_name),
+          C(application_name), C(downstreams), C(settings), C(defaults) and C(hba) lines.
       type: dict
       sample:
         postgres-replica:
