@@ -14,7 +14,10 @@ from ansible_collections.walstream.postgresql.plugins.module_utils import _progr
 from ansible_collections.walstream.postgresql.plugins.module_utils._progress import Progress
 
 MODULE = "walstream.postgresql.basebackup"
-FIRST_LOOK, LONGEST_LOOK = 1.0, 5.0
+FIRST_LOOK = 2.0
+LONGEST_LOOK, LONGEST_UNWATCHED = 5.0, 15.0
+"""Seconds that one call waits. Each call costs the hosts time that the copy could use, so they get longer."""
+
 RECONNECT_FOR = 60.0
 """Seconds for which a lost connection is tried again: the copy goes on without us meanwhile."""
 
@@ -30,14 +33,15 @@ class ActionModule(ActionBase):
         if self._task.async_val or arguments.get("wait") is not None:
             return self._call(arguments, task_vars)
         look, said = FIRST_LOOK, None
+        live = _somebody_watches()
         while True:
             result = self._call({**arguments, "wait": look}, task_vars)
             found = result.get("basebackup") or {}
             if found.get("action") != "cloning" or self._task.check_mode:
                 return result
             arguments["job"] = found.get("job")
-            said = self._tell(found, said)
-            look = min(look * 1.5, LONGEST_LOOK)
+            said = self._tell(found, said, live)
+            look = min(look * 2, LONGEST_LOOK if live else LONGEST_UNWATCHED)
 
     def _call(self, arguments: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
         """Call the module; once it has begun, a lost connection is no reason to give up."""
@@ -55,13 +59,13 @@ class ActionModule(ActionBase):
                     raise
                 time.sleep(2)
 
-    def _tell(self, found: dict[str, Any], said: Progress | None) -> Progress | None:
+    def _tell(self, found: dict[str, Any], said: Progress | None, live: bool) -> Progress | None:
         """Display a line if there is something new to say; returns what was said last."""
         report = found.get("progress")
         if not report:
             return said
         current = Progress.from_dict(report["details"])
-        if not _progress.worth_saying(said, current, live=_somebody_watches()):
+        if not _progress.worth_saying(said, current, live):
             return said
         host = self._task.delegate_to or self._templar.available_variables.get("inventory_hostname", "")
         display.display(f"{host} | {report['text']}")

@@ -62,6 +62,7 @@ _CLUSTER_NAMES = frozenset(
         "tablespace_map.old",
     ]
 )
+_SERVER_NAMES = frozenset({"postmaster.opts", "postmaster.pid"})
 _COPIED_FILE = re.compile(r"^[\w.-]+\.(conf|crt|key|pem|csr|crl|srl|bak|old|log)$")
 _WAL_NAME = re.compile(
     r"^([0-9A-F]{24}(\.[0-9A-F]{8}\.backup)?(\.partial)?|[0-9A-F]{8}\.history|archive_status|summaries)$"
@@ -82,7 +83,7 @@ class State(str, Enum):
 
 @dataclass(frozen=True)
 class Damage:
-    """Why the control file cannot be read or trusted."""
+    """Why a cluster cannot be judged, in words that follow "holds a cluster"."""
 
     reason: str
 
@@ -177,7 +178,7 @@ def classify(contents: Contents) -> tuple[State, str]:
     if not contents.exists:
         return State.ABSENT, "does not exist"
     if isinstance(contents.control, Damage):
-        return State.UNKNOWN, f"holds a cluster whose control file is damaged: {contents.control.reason}"
+        return State.UNKNOWN, f"holds a cluster {contents.control.reason}"
     if isinstance(contents.control, ControlData):
         return _classify_cluster(contents.names)
     return _classify_without_control_file(contents)
@@ -207,7 +208,8 @@ def _classify_without_control_file(contents: Contents) -> tuple[State, str]:
         return State.UNKNOWN, f"holds {kind} ({_some(foreign)})"
     # With tablespaces, those come first, while WAL already streams: so far there is nothing but pg_wal.
     just_begun = names <= {"pg_wal", "backup_manifest.tmp"} and all(map(is_wal_name, contents.wal_names))
-    if "backup_label" in names or just_begun:
+    # What only a server leaves behind is in no base backup.
+    if ("backup_label" in names or just_begun) and not names & _SERVER_NAMES:
         return State.PARTIAL, "holds an interrupted base backup, without a control file"
     return State.UNKNOWN, f"holds parts of a cluster without its control file ({_some(names)})"
 
@@ -226,7 +228,7 @@ def is_wal_name(name: str) -> bool:
 
 
 def _from_a_cluster(name: str) -> bool:
-    return name in _CLUSTER_NAMES or bool(_COPIED_FILE.match(name))
+    return name in _CLUSTER_NAMES | _SERVER_NAMES or bool(_COPIED_FILE.match(name))
 
 
 def _some(names: frozenset[str]) -> str:

@@ -141,19 +141,19 @@ def _control(
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        return Damage(f"it cannot be read ({error.strerror})")
+        return Damage(f"whose control file cannot be read ({error.strerror})")
     if not stat.S_ISREG(entry.st_mode):
-        return Damage("it is not a file")
+        return Damage("whose control file is not a file")
     directory = find_bin_directory(bin_directory, version, "pg_controldata")
     if directory is None:
         return Damage(
-            "it cannot be judged without the program pg_controldata; install PostgreSQL's server package "
-            "or point 'bin_directory' at the folder that holds its programs"
+            f"that cannot be judged without pg_controldata of its version ({version or 'PG_VERSION is missing'}): "
+            "install PostgreSQL's server package or point 'bin_directory' at the folder that holds its programs"
         )
     try:
         return Programs(directory, system_runner(_reader(entry, owner))).control_data(path)
     except Damaged as damage:
-        return Damage(str(damage))
+        return Damage(f"whose control file is damaged: {damage}")
 
 
 def _reader(entry: os.stat_result, owner: User) -> User:

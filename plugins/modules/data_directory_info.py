@@ -174,6 +174,10 @@ data_directory_info:
           description: Where it copies from.
           type: str
           sample: primary.example.com, port 5432
+        details:
+          description: The same as the clone itself keeps it, with its times in seconds since the epoch.
+          type: dict
+          sample: {phase: copying, started: 1769860800.0, updated: 1769860810.5}
         text:
           description: All of it in a line.
           type: str

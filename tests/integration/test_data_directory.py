@@ -105,7 +105,7 @@ def test_as_the_servers_own_user(node):
         ),
         ("cp -a /srv/walstream/copy e; ln -s e d", "primary", "primary"),
         ("cp -a /srv/walstream/copy d; touch d/standby.signal", "standby", "standby"),
-        ("cp -a /srv/walstream/copy d; rm d/PG_VERSION", "primary", "primary"),
+        ("cp -a /srv/walstream/copy d; rm d/PG_VERSION", "unknown", "PG_VERSION is missing"),
     ],
 )
 @pytest.mark.suites("bookworm", "sid")

@@ -41,7 +41,11 @@ def contents(*names, **more):
         ),
         (contents(*CLUSTER, "recovery.signal", control=CONTROL), State.PRIMARY, "archive"),
         (contents(*CLUSTER, "backup_label", control=CONTROL), State.PRIMARY, "not been started"),
-        (contents(*CLUSTER, "standby.signal", control=Damage("it is short")), State.UNKNOWN, "it is short"),
+        (
+            contents(*CLUSTER, "standby.signal", control=Damage("whose file is short")),
+            State.UNKNOWN,
+            "holds a cluster whose file is short",
+        ),
         (
             contents(*CLUSTER, IN_PLACE_WORKSPACE, "standby.signal", control=CONTROL),
             State.STANDBY,
@@ -51,7 +55,8 @@ def contents(*names, **more):
         (contents(*UNFINISHED), State.PARTIAL, "interrupted base backup"),
         (contents(*UNFINISHED, "server.key", "log", "lost+found"), State.PARTIAL, "interrupted base backup"),
         (contents(*UNFINISHED, "letter.txt"), State.UNKNOWN, "foreign files (letter.txt)"),
-        (contents(*UNFINISHED, "postmaster.pid"), State.UNKNOWN, "postmaster.pid"),
+        (contents(*UNFINISHED, "postmaster.pid"), State.UNKNOWN, "without its control file"),
+        (contents(*UNFINISHED, "postmaster.opts"), State.UNKNOWN, "without its control file"),
         (contents(*CLUSTER), State.UNKNOWN, "without its control file"),
         (contents("PG_VERSION"), State.UNKNOWN, "without its control file"),
         (contents("pg_wal"), State.PARTIAL, "interrupted base backup"),
