@@ -120,6 +120,7 @@ class Basebackup:
                 stamp.get("system_identifier"),
                 self._has_wal(stamp.get("start_lsn"), stamp.get("timeline")) if same else None,
                 stamp.get("standby"),
+                bool(stamp.get("verified")),
             )
         wal_available = None
         control = disk.control

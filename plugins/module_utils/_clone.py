@@ -118,6 +118,7 @@ class Clone:
             "start_lsn": progress.start_lsn,
             "bytes": progress.bytes_done,
             "standby": self.job.standby,
+            "verified": self.job.verify,
             "moved_aside_to": self.job.moved_aside_to,
         }
 

@@ -54,7 +54,7 @@ class Options:
             data_directory=params["data_directory"],
             upstream=login,
             owner=owner,
-            desired=Desired(params["standby"], params["replace"]),
+            desired=Desired(params["standby"], params["replace"], params["verify"]),
             copy=copy,
             verify=params["verify"],
             bin_directory=params["bin_directory"],

@@ -31,6 +31,7 @@ class Desired:
 
     standby: bool = True
     replace: str | None = None
+    verify: bool = True
 
 
 @dataclass(frozen=True)
@@ -47,13 +48,14 @@ class Staged:
     """What an earlier clone left beside the data directory.
 
     `wal_available`: whether the upstream still has the WAL that a complete copy goes on from; None where
-    nobody asked. `standby`: what the copy was made to be.
+    nobody asked. `standby`: what the copy was made to be. `verified`: whether it was held against its manifest.
     """
 
     leftover: Leftover = Leftover.NONE
     system_identifier: str | None = None
     wal_available: bool | None = None
     standby: bool | None = None
+    verified: bool = True
 
 
 @dataclass(frozen=True)
@@ -104,18 +106,26 @@ def _plan_for_vacancy(desired: Desired, disk: DataDirectory, upstream: Identity,
 
 
 def _plan_for_staged(desired: Desired, disk: DataDirectory, upstream: Identity, staged: Staged) -> Plan:
-    """A copy of ours is complete and verified, and only has to be put into its place."""
+    """A copy of ours is complete, and only has to be put into its place."""
     if staged.system_identifier != upstream.system_identifier:
         return _refuse(
             f"a complete copy of another cluster, {staged.system_identifier}, waits beside '{disk.path}', and the "
             f"upstream is {upstream.system_identifier}: it may be the only one, so look at it and move it away"
         )
-    if staged.wal_available is False or staged.standby != desired.standby:
-        why = "has outlived its WAL" if staged.wal_available is False else "was made for another purpose"
-        return Plan(Action.CLONE, f"the complete copy beside '{disk.path}' {why}, and is removed", clean=True)
-    return Plan(
-        Action.FINISH, f"a complete and verified copy waits to be put into the place of '{disk.path}'"
+    objection = (
+        "has outlived its WAL"
+        if staged.wal_available is False
+        else "was made for another purpose"
+        if staged.standby != desired.standby
+        else "was not verified"
+        if desired.verify and not staged.verified
+        else None
     )
+    if objection:
+        return Plan(
+            Action.CLONE, f"the complete copy beside '{disk.path}' {objection}, and is removed", clean=True
+        )
+    return Plan(Action.FINISH, f"a complete copy waits to be put into the place of '{disk.path}'")
 
 
 def _plan_for_cluster(

@@ -6,6 +6,7 @@ WALSTREAM_TEST_KILLS=n repeats each violent end at n moments of the copy, on eve
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import threading
@@ -377,6 +378,18 @@ class TestTrouble:
         assert site.look()["state"] == "absent"
         site.nothing_left()
         site.succeed()
+
+    def test_complete_copy_that_had_not_got_its_place(self, site):
+        """As a worker leaves it that is killed right before the rename."""
+        made = site.clone()["basebackup"]
+        stamp = {name: made[name] for name in ("system_identifier", "timeline", "start_lsn", "bytes")}
+        site.replica.run("install", "-d", "-o", "postgres", "-m", "700", site.workspace)
+        site.replica.run("mv", site.target, f"{site.workspace}/data")
+        stamp = json.dumps({**stamp, "standby": True, "verified": True})
+        site.replica.write(f"{site.workspace}/complete.json", stamp)
+        assert site.look()["clone"]["state"] == "complete"
+        assert site.clone(check=True)["basebackup"]["action"] == "finished"
+        assert site.succeed()["action"] == "finished"
 
     def test_timeout(self, site):
         result = site.clone(timeout=2, max_rate="4M")

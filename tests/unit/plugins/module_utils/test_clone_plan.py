@@ -58,6 +58,8 @@ def with_(disk, **control):
         (PARTIAL, Desired(), Staged(Leftover.COMPLETE, OURS, True, True), None, Action.FINISH, "complete"),
         (EMPTY, Desired(), Staged(Leftover.COMPLETE, OURS, False, True), None, Action.CLONE, "outlived"),
         (EMPTY, Desired(), Staged(Leftover.COMPLETE, OURS, True, False), None, Action.CLONE, "purpose"),
+        (EMPTY, Desired(), Staged(Leftover.COMPLETE, OURS, True, True, False), None, Action.CLONE, "not verified"),
+        (EMPTY, Desired(verify=False), Staged(Leftover.COMPLETE, OURS, True, True, False), None, Action.FINISH, "a"),
         (EMPTY, Desired(), Staged(Leftover.COMPLETE, FOREIGN, None, True), None, Action.REFUSE, "only one"),
         (replace(PARTIAL, used_by="pg_basebackup (pid 7)"), Desired(), NO_STAGE, None, Action.REFUSE, "pid 7"),
         (replace(PARTIAL, running=True, server="postgres"), Desired(), NO_STAGE, None, Action.REFUSE, "stop"),
