@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help doctor setup image images up status verify down lint unit sanity integration molecule playbooks faults test
+.PHONY: help doctor setup image images up status verify down lint unit sanity integration molecule playbooks faults test bench
 
 PYTHON ?= python3
 TAG    ?= bookworm
@@ -61,5 +61,8 @@ playbooks: setup image  ## Try the playbooks with trouble on purpose, on real co
 
 faults: setup image  ## The same with the slow repeats: killed at every task boundary and at any moment
 	WALSTREAM_FAULTS=1 pytest tests/end_to_end
+
+bench: setup image  ## Measure what we cost against the plain tools; not part of test
+	python tests/bench/bench.py
 
 test: lint unit sanity integration molecule playbooks  ## Run everything that we call tests

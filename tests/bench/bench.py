@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import statistics
 import subprocess
@@ -115,14 +116,106 @@ def unchanged(pairs: int) -> bool:
     return report("A run that changes nothing, against an empty play", ours, plain, 5)
 
 
+OURS, PLAIN = "/var/lib/postgresql/bench/ours", "/var/lib/postgresql/bench/plain"
+BIN = "/usr/lib/postgresql/15/bin"
+SOURCE, TARGET = "walstream-bench-primary", "walstream-bench-replica"
+PASSFILE = "/var/lib/postgresql/15/main.pgpass"
+MIB = 1024
+
+
+def on_target(module: str, arguments: dict[str, object] | str) -> None:
+    """One task on the replica's host, through Ansible: both sides of a pair pay for the controller alike."""
+    text = arguments if isinstance(arguments, str) else json.dumps(arguments)
+    run("ansible", "--inventory", str(INVENTORY), TARGET, "--module-name", module, "--args", text)
+
+
+def clone_with_module(verify: bool = False) -> None:
+    upstream = {"host": SOURCE, "user": "postgres", "passfile": PASSFILE}
+    on_target(
+        "walstream.postgresql.basebackup", {"data_directory": OURS, "upstream": upstream, "verify": verify}
+    )
+
+
+def clone_plainly(verify: bool = False) -> None:
+    copy = f"{BIN}/pg_basebackup -h {SOURCE} -U postgres -w -X stream -c fast -D {PLAIN}"
+    check = f" && {BIN}/pg_verifybackup -q {PLAIN}" if verify else ""
+    command = f"runuser -u postgres -- env PGPASSFILE={PASSFILE} sh -c '{copy}{check}'"
+    on_target("ansible.builtin.command", f"sh -c {json.dumps(command)}")
+
+
+def forget_clones() -> None:
+    run("docker", "exec", "--user", "root", TARGET, "rm", "-rf", OURS, PLAIN)
+    run("docker", "exec", TARGET, "sync")
+
+
+def fill(gigabytes: int) -> None:
+    """Pages of 8 kB rows that nothing compresses away."""
+    rows = gigabytes * 1024 * 128
+    statements = (
+        "CREATE TABLE filler (x text)",
+        "ALTER TABLE filler ALTER x SET STORAGE PLAIN",
+        f"INSERT INTO filler SELECT repeat(md5(i::text), 240) FROM generate_series(1, {rows}) i",
+        "CHECKPOINT",
+    )
+    run("docker", "exec", SOURCE, "psql", "-q", *[part for one in statements for part in ("-c", one)])
+
+
+def clone(pairs: int, gigabytes: int) -> bool:
+    """Copying, and copying with verification, against the tools by hand."""
+    play("playbooks/site.yml")
+    fill(gigabytes)
+    good = []
+    for verify, title in ((False, "copied"), (True, "copied and verified")):
+        ours, plain = [], []
+        for number in range(pairs):
+            # Whoever goes second finds warmer caches, so they take turns.
+            order = [(clone_with_module, ours), (clone_plainly, plain)]
+            for work, times in order if number % 2 else reversed(order):
+                forget_clones()
+                times.append(seconds(lambda work=work, verify=verify: work(verify)))  # type: ignore[misc]
+        good.append(report(f"{gigabytes} GiB {title}", ours, plain, 1.05))
+    forget_clones()
+    return all([*good, memory()])
+
+
+def memory() -> bool:
+    """The largest process of ours on the host while it clones."""
+    largest = 0
+    with subprocess.Popen(
+        [sys.executable, __file__, "--only-clone"],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as cloning:
+        while cloning.poll() is None:
+            listed = run("docker", "exec", TARGET, "ps", "-eo", "rss=,comm=,args=")
+            ours = [
+                line.split(None, 2)
+                for line in listed.splitlines()
+                if "init.py" not in line and "/init" not in line
+            ]
+            largest = max(
+                [largest, *(int(rss) for rss, command, *_args in ours if command.startswith("python"))]
+            )
+            time.sleep(0.2)
+    forget_clones()
+    sys.stdout.write(f"Largest process of ours while cloning: {largest / MIB:.0f} MiB (under 60)\n")
+    return 0 < largest < 60 * MIB
+
+
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--pairs", type=int, default=5)
-    pairs = arguments.parse_args().pairs
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--gigabytes", type=int, default=2)
+    parser.add_argument("--only-clone", action="store_true", help=argparse.SUPPRESS)
+    given = parser.parse_args()
     os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    if given.only_clone:
+        clone_with_module()
+        return
     run("docker/build", "bookworm")
     with clean():
-        good = [unchanged(pairs), bring_up(pairs)]
+        good = [unchanged(given.pairs), bring_up(given.pairs), clone(given.pairs, given.gigabytes)]
     sys.exit(0 if all(good) else 1)
 
 
