@@ -64,6 +64,13 @@ def with_values(text: str, values: Mapping[str, str]) -> str:
     return "\n".join([*lines, *appended]) + "\n"
 
 
+def with_include(text: str, folder: str) -> str:
+    """A main file that reads this folder last, so that what it brought from elsewhere gives way."""
+    if re.search(rf"^\s*include_dir\s*=?\s*'{re.escape(folder)}'", text, re.MULTILINE):
+        return text
+    return f"{text}\n# Read last, so it wins over everything above\ninclude_dir = {quote(folder)}\n"
+
+
 def hba_from_sample(sample: str) -> str:
     """pg_hba.conf as initdb --auth-local=peer --auth-host=scram-sha-256 makes it from its sample."""
     return (

@@ -50,11 +50,22 @@ CERTIFICATE = "/etc/ssl/certs/ssl-cert-snakeoil.pem"
 KEY = "/etc/ssl/private/ssl-cert-snakeoil.key"
 APT_UPDATE = "/usr/share/postgresql-common/pg_updateaptconfig"
 
+_SITE_INCLUDE = "add_include_dir"
 # What createcluster.conf may say that is no server parameter (pg_createcluster(1)); `ssl` depends on a certificate.
 _NOT_PARAMETERS = frozenset(
-    {"create_main_cluster", "start_conf", "data_directory", "waldir", "xlogdir", "initdb_options", "ssl"}
+    {
+        *(
+            "create_main_cluster",
+            "start_conf",
+            "data_directory",
+            "waldir",
+            "xlogdir",
+            "initdb_options",
+            "ssl",
+        ),
+        _SITE_INCLUDE,
+    }
 )
-_SITE_INCLUDE = "add_include_dir"
 _STATISTICS = "stats_temp_directory"
 _LAST_WITH_STATISTICS_DIRECTORY = 14
 
@@ -131,7 +142,8 @@ class DebianLayout:
 
     def configure(self, owner: User, locale: str) -> None:
         paths, site = self.paths, _site()
-        include = os.path.join(paths.config_directory, site.value(_SITE_INCLUDE, INCLUDE))
+        folder = site.value(_SITE_INCLUDE, INCLUDE)
+        include = os.path.join(paths.config_directory, folder)
         for directory in (os.path.dirname(paths.config_directory), paths.config_directory, include):
             files.make_directory(directory, owner, 0o755)
         original = originals(paths, locale, system_runner(owner))
@@ -141,7 +153,9 @@ class DebianLayout:
             "start.conf": f"# auto, manual or disabled: see pg_createcluster(1)\n{site.value('start_conf', 'auto')}\n",
             HBA: initial.with_superuser_line(original[HBA], owner.name),
             IDENT: original[IDENT],
-            MAIN: initial.with_values(original[MAIN], self._values(owner, site)),
+            MAIN: initial.with_include(
+                initial.with_values(original[MAIN], self._values(owner, site)), folder
+            ),
         }
         for name, text in texts.items():  # the main file last: with it the cluster counts as configured
             path = os.path.join(paths.config_directory, name)
@@ -164,11 +178,7 @@ class DebianLayout:
         }
         if site.value("ssl", "on") == "on" and _readable(KEY, owner):
             values.update(ssl="on", ssl_cert_file=CERTIFICATE, ssl_key_file=KEY)
-        parameters = {
-            "cluster_name": "%v/%c",
-            "log_line_prefix": "%%m [%%p] %%q%%u@%%d ",
-            _SITE_INCLUDE: INCLUDE,
-        }
+        parameters = {"cluster_name": "%v/%c", "log_line_prefix": "%%m [%%p] %%q%%u@%%d "}
         parameters.update(
             (key, setting.value) for key, setting in site.effective().items() if key not in _NOT_PARAMETERS
         )

@@ -7,7 +7,7 @@ import os
 
 from ansible_collections.walstream.postgresql.plugins.module_utils import _configuration_files as files
 from ansible_collections.walstream.postgresql.plugins.module_utils import _initial_configuration as initial
-from ansible_collections.walstream.postgresql.plugins.module_utils._command import Runner
+from ansible_collections.walstream.postgresql.plugins.module_utils._command import Runner, User
 from ansible_collections.walstream.postgresql.plugins.module_utils._errors import WalstreamError
 from ansible_collections.walstream.postgresql.plugins.module_utils._layout import Paths
 
@@ -19,7 +19,8 @@ _ZONES = "/zoneinfo/"
 
 def originals(paths: Paths, locale: str, run: Runner) -> dict[str, str]:
     """Their texts by name."""
-    own = {name: files.read(os.path.join(paths.data_directory, name)) for name in (MAIN, HBA, IDENT)}
+    with User.named(paths.owner).effective():  # no further than a link of that user may lead
+        own = {name: files.read(os.path.join(paths.data_directory, name)) for name in (MAIN, HBA, IDENT)}
     if all(text is not None for text in own.values()):
         return {name: text or "" for name, text in own.items()}
     samples = {name: _sample(name, paths, run) for name, text in own.items() if text is None}

@@ -90,7 +90,7 @@ class PgCtl:
             _files.make_directory(directory, self.owner, 0o2775)
         if not os.path.exists(startup.log_file):
             _files.write(startup.log_file, "", self.owner, 0o640, startup.log_group)
-        log = Log.at_end_of(startup.log_file)
+        log = Log.at_end_of(startup.log_file, self.owner)
         done = self.run(self.start_argv(timeout), env=startup.environment, timeout=timeout + _PATIENCE)
         if done.rc:
             raise start_failure(startup.data_directory, self.name, log.reason() or done.last_words, timeout)
@@ -136,7 +136,7 @@ class SystemdUnit:
     def start(self, timeout: float) -> None:
         self.refuse_unstartable()
         began = time.time()
-        log = Log.at_end_of(self.startup.log_file)
+        log = Log.at_end_of(self.startup.log_file, self.beside.owner)
         self._systemctl("reset-failed", timeout)  # a unit that failed too often would refuse otherwise
         done = self._systemctl("start", timeout)
         data_directory = self.startup.data_directory
@@ -187,14 +187,15 @@ class Log:
 
     path: str
     offset: int
+    owner: User
 
     @classmethod
-    def at_end_of(cls, path: str) -> Log:
-        return cls(path, os.path.getsize(path) if os.path.exists(path) else 0)
+    def at_end_of(cls, path: str, owner: User) -> Log:
+        return cls(path, os.path.getsize(path) if os.path.exists(path) else 0, owner)
 
     def text(self) -> str:
         try:
-            with open(self.path, "rb") as file:
+            with self.owner.effective(), open(self.path, "rb") as file:
                 file.seek(max(self.offset, os.fstat(file.fileno()).st_size - _LOG_BYTES))
                 return file.read().decode("utf-8", "replace")
         except OSError:

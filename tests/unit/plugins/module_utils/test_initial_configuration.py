@@ -37,6 +37,18 @@ def test_values_are_put_where_the_sample_has_them():
     )
 
 
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("#include_dir = '...'\nport = 1\n", ["include_dir = 'conf.d'"]),
+        ("port = 1\n  include_dir 'conf.d'\n", []),
+        ("include_dir = 'other'\n", ["include_dir = 'conf.d'"]),
+    ],
+)
+def test_our_folder_is_read_last(text, lines):
+    assert initial.with_include(text, "conf.d").removeprefix(text).splitlines()[2:] == lines
+
+
 def test_a_value_that_is_set_is_replaced_and_not_its_comment():
     text = "#port = 1\nport = 2 # mine\n"
     assert initial.with_values(text, {"port": "3"}) == "#port = 1\nport = 3 # mine\n"

@@ -1,0 +1,340 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`cluster` and `cluster_info` on real servers, in Debian's layout and in the plain one, without systemd."""
+
+from __future__ import annotations
+
+import pytest
+
+PORT = 5544
+NAME = "alpha"
+
+ONE = pytest.mark.suites("bookworm")
+"""Where no version behaves in a way of its own."""
+
+
+class Declared:
+    """The cluster `alpha` of a node in Debian's layout."""
+
+    def __init__(self, node):
+        self.node = node
+        node.port = PORT
+        self.data_directory = f"/var/lib/postgresql/{node.major}/{NAME}"
+        self.config_directory = f"/etc/postgresql/{node.major}/{NAME}"
+
+    def __call__(self, state="started", check=False, diff=False, **options):
+        arguments = {"name": NAME, "version": self.node.major, "port": PORT, "state": state, **options}
+        return self.node.run_module("cluster", arguments, check=check, diff=diff)
+
+    def info(self):
+        arguments = {"name": NAME, "version": self.node.major}
+        return self.node.run_module("cluster_info", arguments)["cluster_info"]
+
+    def listed(self):
+        """What Debian's own tool says of it: port and state."""
+        return self.node.run("pg_lsclusters", "-h", str(self.node.major), NAME).split()[2:4]
+
+    def settings(self):
+        return self.node.run("cat", f"{self.config_directory}/conf.d/walstream.conf")
+
+
+@pytest.fixture(scope="module")
+def declared(shared_servers, suite):
+    """A running cluster, made by the module."""
+    cluster = Declared(shared_servers.empty(suite))
+    made = cluster(initialize=True, settings={"wal_level": "replica"})
+    assert made["cluster"]["actions"] == ["created", "configured", "started"], made
+    return cluster
+
+
+def test_from_nothing(servers, suite):
+    cluster = Declared(servers.empty(suite))
+    missing = cluster()
+    assert missing["failed"]
+    assert "does not exist" in missing["msg"]
+    wanted = {"initialize": True, "settings": {"wal_level": "replica"}, "defaults": {"listen_addresses": "*"}}
+    wrong = cluster(initialize=True, settings={"nonsense": 1})
+    assert 'unrecognized configuration parameter "nonsense"' in wrong["msg"]
+    foreseen = cluster(check=True, **wanted)
+    assert cluster.info()["data"]["state"] == "absent"
+    assert cluster.info()["configured"] is False
+    made = cluster(**wanted)
+    assert made["changed"]
+    assert (
+        made["cluster"]["actions"] == foreseen["cluster"]["actions"] == ["created", "configured", "started"]
+    )
+    again = cluster(**wanted)
+    assert not again["changed"], again
+    assert cluster.listed() == [str(PORT), "online"]
+    assert (
+        cluster.node.psql("SHOW data_checksums; SHOW server_encoding; SHOW listen_addresses") == "on\nUTF8\n*"
+    )
+    methods = "SELECT string_agg(DISTINCT auth_method, ' ' ORDER BY auth_method) FROM pg_hba_file_rules"
+    assert cluster.node.psql(methods) == "peer scram-sha-256"
+
+
+@ONE
+def test_debians_own_tools_agree(declared):
+    declared.node.run("pg_ctlcluster", str(declared.node.major), NAME, "restart")
+    assert declared.listed() == [str(PORT), "online"]
+    assert not declared()["changed"]
+
+
+def test_info(declared):
+    found = declared.info()
+    assert (found["layout"], found["service"], found["port"]) == ("debian", "pg_ctl", PORT)
+    assert found["missing_packages"] == []
+    assert found["data"]["state"] == "primary"
+    assert found["running"]
+    assert found["reachable"]
+    assert found["in_recovery"] is False
+    assert found["system_identifier"] == found["data"]["system_identifier"]
+    assert found["timeline"] == 1
+    assert found["settings"]["wal_level"] == "replica"
+    assert found["bytes"] > 1_000_000
+    assert found["standbys"] == found["slots"] == found["tablespaces"] == found["pending_restart"] == []
+
+
+def test_a_change_that_needs_a_reload(declared):
+    change = {"settings": {"work_mem": "8MB"}, "purge": False}
+    foreseen = declared(check=True, diff=True, **change)
+    assert foreseen["cluster"]["actions"] == ["configured", "reloaded"]
+    assert "work_mem = 8MB" in foreseen["diff"]["after"]
+    assert "work_mem" not in declared.settings()
+    assert declared(**change)["cluster"]["actions"] == ["configured", "reloaded"]
+    assert declared.node.psql("SHOW work_mem") == "8MB"
+    assert not declared(**change)["changed"]
+
+
+def test_a_change_that_needs_a_restart(declared):
+    change = {"settings": {"max_connections": 60}, "purge": False}
+    foreseen = declared(check=True, **change)
+    assert foreseen["cluster"]["actions"] == ["configured", "reloaded", "restarted"]
+    waiting = declared(restart=False, **change)
+    assert waiting["cluster"]["pending_restart"] == ["max_connections"]
+    assert declared.node.psql("SHOW max_connections") == "100"
+    assert not declared(restart=False, **change)["changed"]
+    assert declared(**change)["cluster"]["actions"] == ["restarted"]
+    assert declared.node.psql("SHOW max_connections") == "60"
+    assert not declared(**change)["changed"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"work_mem": "lots"}, 'invalid value for parameter "work_mem": "lots"'),
+        ({"nonsense": 1}, 'unrecognized configuration parameter "nonsense"'),
+        ({"wal_level": "minimal"}, "max_wal_senders above 0"),
+        ({"shared_buffers": "8000GB"}, "could not map anonymous shared memory"),
+        ({"port = 1\nfsync": "off"}, "not the name of a server parameter"),
+        ({"primary_conninfo": "host=x"}, "'upstream'"),
+    ],
+)
+def test_what_the_server_would_not_take(declared, settings, words):
+    before, started = declared.settings(), declared.node.psql("SELECT pg_postmaster_start_time()")
+    refused = declared(settings=settings, purge=False)
+    assert refused["failed"]
+    assert words in refused["msg"]
+    assert declared.settings() == before
+    assert declared.node.psql("SELECT pg_postmaster_start_time()") == started
+
+
+def test_a_restart_that_fails_puts_the_former_settings_back(declared):
+    before = declared.settings()
+    change = {"settings": {"listen_addresses": "203.0.113.9"}, "purge": False}
+    failed = declared(**change)
+    assert "could not bind" in failed["msg"]
+    assert "its former settings are in force again" in failed["msg"]
+    assert declared.settings() == before
+    assert declared.listed() == [str(PORT), "online"]
+    waiting = declared(restart=False, **change)  # installed by a run that was not allowed to restart
+    assert waiting["cluster"]["pending_restart"] == ["listen_addresses"]
+    assert "its former settings are in force again" in declared(state="restarted")["msg"]
+    assert declared.listed() == [str(PORT), "online"]
+    declared(settings={"listen_addresses": None}, purge=False)
+
+
+def test_alter_system_gives_way(declared):
+    change = {"settings": {"work_mem": "7MB"}, "purge": False}
+    declared(**change)
+    declared.node.psql("ALTER SYSTEM SET work_mem = '9MB'")
+    declared.node.psql("ALTER SYSTEM SET maintenance_work_mem = '99MB'")
+    cleared = declared(**change)
+    assert cleared["cluster"]["cleared_overrides"] == ["work_mem"]
+    assert declared.node.psql("SHOW work_mem; SHOW maintenance_work_mem") == "7MB\n99MB"
+    declared(state="stopped")
+    declared.node.append(f"{declared.data_directory}/postgresql.auto.conf", "work_mem = '9MB'")
+    assert declared(**change)["cluster"]["actions"] == ["overrides cleared", "started"]
+    assert declared.node.psql("SHOW work_mem; SHOW maintenance_work_mem") == "7MB\n99MB"
+    assert not declared(**change)["changed"]
+
+
+@ONE
+def test_a_line_that_is_read_later_is_named(declared):
+    path = f"{declared.config_directory}/postgresql.conf"
+    declared.node.append(path, "temp_buffers = 9MB")
+    refused = declared(settings={"temp_buffers": "10MB"}, purge=False)
+    assert f"'temp_buffers' is set to '9MB' in {path} line" in refused["msg"]
+    declared.node.run("sed", "-i", "$d", path, user="postgres")
+
+
+@ONE
+def test_stopped_and_started(declared):
+    assert declared(state="stopped", check=True)["cluster"]["actions"] == ["stopped"]
+    assert declared(state="stopped")["cluster"]["running"] is False
+    assert not declared(state="stopped")["changed"]
+    assert declared.listed() == [str(PORT), "down"]
+    assert declared()["cluster"]["actions"] == ["started"]
+
+
+def test_changed_rules_are_loaded_whoever_changed_them(declared):
+    path = f"{declared.config_directory}/pg_hba.conf"
+    declared.node.append(path, "host nonsense")
+    broken = declared()
+    assert f"{path} line " in broken["msg"]
+    declared.node.run("sed", "-i", "$d", path, user="postgres")
+    assert declared()["cluster"]["actions"] == ["reloaded"]
+    assert not declared()["changed"]
+
+
+@ONE
+def test_rules_that_lock_us_out_are_healed_once_they_are_mended(declared):
+    path = f"{declared.config_directory}/pg_hba.conf"
+    rules = declared.node.run("cat", path)
+    declared.node.write(path, "local all all reject\n", mode="0640")
+    declared.node.run("pg_ctlcluster", str(declared.node.major), NAME, "reload")
+    assert "pg_hba.conf rejects connection" in declared()["msg"]
+    declared.node.write(path, rules + "\n", mode="0640")
+    assert declared()["cluster"]["actions"] == ["reloaded"]
+    assert not declared()["changed"]
+
+
+def test_data_whose_configuration_is_gone_are_adopted(servers, suite):
+    cluster = Declared(servers.empty(suite))
+    made = cluster(initialize=True, settings={})
+    cluster.node.psql("CREATE TABLE precious AS SELECT 42 AS answer")
+    cluster(state="stopped")
+    cluster.node.run("rm", "-r", cluster.config_directory)
+    cluster.node.run("mkdir", "-p", f"{cluster.config_directory}/pg_hba.conf")  # something stands in the way
+    failed = cluster(settings={})
+    assert failed["failed"]
+    cluster.node.run("rm", "-r", cluster.config_directory)
+    adopted = cluster(settings={})
+    assert adopted["cluster"]["actions"] == ["adopted", "configured", "started"]
+    assert adopted["cluster"]["system_identifier"] == made["cluster"]["system_identifier"]
+    assert cluster.node.psql("SELECT answer FROM precious") == "42"
+    assert cluster.listed() == [str(PORT), "online"]
+    assert not cluster(settings={})["changed"]
+
+
+def test_a_standby(servers, suite):
+    primary = servers(suite, {"max_connections": "120"})
+    node = servers.empty(suite)
+    cluster = Declared(node)
+    passfile = node.write_passfile()
+    node.run("install", "-d", "-o", "postgres", "-g", "postgres", f"/var/lib/postgresql/{node.major}")
+    upstream = {"host": primary.address, "port": primary.port, "user": "replicator", "passfile": passfile}
+    node.run(
+        f"{node.bin_directory}/pg_basebackup",
+        *("--pgdata", cluster.data_directory, "--checkpoint=fast", "--no-sync"),
+        *("--dbname", " ".join(f"{key}={value}" for key, value in upstream.items())),
+        user="postgres",
+    )
+    node.run("touch", f"{cluster.data_directory}/standby.signal", user="postgres")
+    low = cluster(settings={"max_connections": 100}, upstream=upstream)
+    assert "max_connections is 100 here and 120 on the primary" in low["msg"]
+    secret = cluster(settings={}, upstream={**upstream, "password": "hunter2"})
+    assert "'passfile'" in secret["msg"]
+    wanted = {
+        "settings": {"max_connections": 120},
+        "upstream": {**upstream, "application_name": "it's b"},
+        "slot": "",
+    }
+    started = cluster(**wanted)
+    assert started["cluster"]["actions"][-2:] == ["configured", "started"]
+    assert started["cluster"]["in_recovery"] is True
+    primary.wait_for("SELECT application_name FROM pg_stat_replication WHERE state = 'streaming'", "it's b")
+    assert not cluster(**wanted)["changed"]
+    assert cluster.info()["upstream"] == {**upstream, "port": str(primary.port), "application_name": "it's b"}
+
+
+@ONE
+@pytest.mark.parametrize("whole", [False, True], ids=["killed in initdb", "killed while moving"])
+def test_an_interrupted_initdb_where_the_directory_cannot_be_renamed(servers, suite, whole):
+    cluster = Declared(servers.empty(suite))
+    node, work = cluster.node, f"{cluster.data_directory}/.walstream.initdb"
+    node.run("install", "-d", "-o", "postgres", "-g", "postgres", f"/var/lib/postgresql/{node.major}")
+    for folder in (cluster.data_directory, f"{cluster.data_directory}/lost+found"):
+        node.run("install", "-d", "-m", "0700", "-o", "postgres", "-g", "postgres", folder)
+    node.run(f"{node.bin_directory}/initdb", "-A", "peer", "-N", "-D", work, user="postgres")
+    if whole:
+        node.run("mv", f"{work}/base", f"{work}/PG_VERSION", f"{cluster.data_directory}/", user="postgres")
+    else:
+        node.run("rm", "-r", f"{work}/base", user="postgres")
+    assert cluster.info()["data"]["state"] == "empty"
+    made = cluster(initialize=True, settings={})
+    assert made["cluster"]["actions"] == ["created", "configured", "started"], made
+    assert ".walstream" not in node.run("ls", "-A", cluster.data_directory)
+
+
+@ONE
+def test_an_interrupted_initdb_beside_the_directory(servers, suite):
+    cluster = Declared(servers.empty(suite))
+    node, work = cluster.node, f"/var/lib/postgresql/{cluster.node.major}/.{NAME}.initdb"
+    node.run("install", "-d", "-o", "postgres", "-g", "postgres", f"/var/lib/postgresql/{node.major}")
+    node.run(f"{node.bin_directory}/initdb", "-A", "peer", "-N", "-D", work, user="postgres")
+    assert cluster.info()["data"]["state"] == "absent"
+    assert cluster(initialize=True, settings={})["cluster"]["running"]
+    assert node.run("ls", "-A", f"/var/lib/postgresql/{node.major}").split() == [NAME]
+
+
+@ONE
+@pytest.mark.parametrize("kind", ["foreign", "partial"])
+def test_what_is_no_cluster_is_left_alone(servers, suite, kind):
+    cluster = Declared(servers.empty(suite))
+    node = cluster.node
+    node.run("install", "-d", "-o", "postgres", "-g", "postgres", f"/var/lib/postgresql/{node.major}")
+    node.run("install", "-d", "-o", "postgres", "-g", "postgres", cluster.data_directory)
+    name = {"foreign": "thesis.odt", "partial": "backup_label"}[kind]
+    node.write(f"{cluster.data_directory}/{name}", "precious")
+    refused = cluster(initialize=True, settings={})
+    assert refused["failed"]
+    assert "nothing was changed" in refused["msg"]
+    assert node.run("cat", f"{cluster.data_directory}/{name}") == "precious"
+    assert node.run("ls", "-A", cluster.data_directory) == name
+
+
+def test_the_plain_layout_adopts_what_other_hands_made(servers, suite):
+    node = servers(suite, {"work_mem": "5MB"})
+    main = f"{node.data_directory}/postgresql.conf"
+    text, started = node.run("cat", main), node.psql("SELECT pg_postmaster_start_time()")
+    which = {"layout": "plain", "data_directory": node.data_directory, "version": node.major}
+    wanted = {
+        **which,
+        "state": "started",
+        "settings": {"maintenance_work_mem": "70MB"},
+        "defaults": {"work_mem": "1MB", "temp_buffers": "9MB"},
+    }
+    adopted = node.run_module("cluster", wanted)
+    assert adopted["cluster"]["actions"] == ["configured", "reloaded"], adopted
+    assert adopted["cluster"]["service"] == "pg_ctl"
+    assert node.psql("SHOW work_mem; SHOW maintenance_work_mem; SHOW temp_buffers") == "5MB\n70MB\n9MB"
+    assert node.run("cat", main).startswith(text)
+    assert node.run("grep", "-c", "^include_dir 'conf.d'", main) == "1"
+    assert node.psql("SELECT pg_postmaster_start_time()") == started
+    assert not node.run_module("cluster", wanted)["changed"]
+    restarted = node.run_module("cluster", {**wanted, "settings": {"max_connections": 70}})
+    assert restarted["cluster"]["actions"] == ["configured", "reloaded", "restarted"]
+    assert node.psql("SHOW max_connections") == "70"
+    found = node.run_module("cluster_info", which)["cluster_info"]
+    assert found["managed_settings"]["max_connections"] == "70"
+    assert found["hba_file"] == f"{node.data_directory}/pg_hba.conf"
+
+
+@ONE
+def test_a_host_without_the_version(servers, suite):
+    node = servers.empty(suite)
+    found = node.run_module("cluster_info", {"version": 12})["cluster_info"]
+    assert found["missing_packages"] == ["postgresql-12"]
+    assert found["data"]["state"] == "absent"
+    failed = node.run_module("cluster", {"version": 12, "state": "started", "initialize": True})
+    assert "PostgreSQL 12 is not installed" in failed["msg"]
