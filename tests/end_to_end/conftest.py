@@ -69,3 +69,15 @@ def from_nothing(nothing: Topology, tmp_path: Path) -> Iterator[Topology]:
     topology.remove_everything()
     yield topology
     topology.remove_everything()
+
+
+@pytest.fixture
+def empty_replica(disposable: Topology) -> Topology:
+    """A database of a size worth waiting for, and a replica's host without a cluster."""
+    disposable.replica.pg_ctl("stop", "-m", "fast")
+    disposable.replica.shell("rm -rf /var/lib/postgresql/15 /etc/postgresql/15")
+    disposable.primary.psql(
+        "CREATE TABLE big AS SELECT repeat(md5(i::text), 30) FROM generate_series(1, 60000) i"
+    )
+    disposable.primary.psql("CHECKPOINT")
+    return disposable

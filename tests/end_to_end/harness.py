@@ -385,6 +385,7 @@ class Playing:
         return self._witness.exists() and f'{task}"' in self._witness.read_text()
 
     def kill(self) -> Run:
+        assert self.is_running, self.output[-6000:]
         os.killpg(self._process.pid, signal.SIGKILL)
         return self.wait()
 

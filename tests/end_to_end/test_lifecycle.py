@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the embedded default promises: restarts, containers that come back on old volumes, checks that tell the truth."""
+"""What the embedded default promises: restarts, containers back on old volumes, checks that tell the truth."""
 
 from __future__ import annotations
 
