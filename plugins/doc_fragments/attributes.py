@@ -16,6 +16,7 @@ attributes:
     support: full
     description: Shows the difference between what is and what is asked for.
   platform:
+    support: full
     description: Operating systems on which it works.
     platforms: posix
 """
@@ -30,6 +31,7 @@ attributes:
     support: none
     description: Reads only, so there is no difference to show.
   platform:
+    support: full
     description: Operating systems on which it works.
     platforms: posix
 """

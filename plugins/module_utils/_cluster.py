@@ -173,6 +173,10 @@ class Cluster:
     # --- the settings ---
 
     def _plan(self) -> SettingsPlan:
+        with self._owner.effective():
+            return self._planned()
+
+    def _planned(self) -> SettingsPlan:
         paths, declared = self._paths, self._intent.declared
         before = files.read(paths.settings_file)
         ours = {setting.name: setting.value for setting in _settings.parse(before or "")}

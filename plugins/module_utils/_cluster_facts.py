@@ -135,12 +135,15 @@ def located(layout: Layout, owner: User | None, port: int | None = None) -> dict
 
 def configuration_facts(paths: Paths, configuration: _settings.Configuration) -> dict[str, Any]:
     """The files that other tasks and people look for."""
-    ours = _settings.parse(_configuration_files.read(paths.settings_file) or "")
+    with _configuration_files.acting_as(paths.owner):
+        ours = _settings.parse(_configuration_files.read(paths.settings_file) or "")
+    hba_file = paths.file_named("hba_file", "pg_hba.conf", configuration)
     return {
         "config_directory": paths.config_directory,
         "config_file": paths.config_file,
         "settings_file": paths.settings_file,
-        "hba_file": paths.file_named("hba_file", "pg_hba.conf", configuration),
+        "hba_file": hba_file,
+        "hba_keeper": _configuration_files.keeper_of(hba_file, paths.owner),
         "ident_file": paths.file_named("ident_file", "pg_ident.conf", configuration),
         "log_file": paths.log_file,
         "configured": paths.has_configuration,

@@ -34,6 +34,26 @@ def list_directory(path: str) -> list[str] | None:
         raise WalstreamError(f"cannot read the directory {path}: {error.strerror}") from None
 
 
+def acting_as(name: str) -> AbstractContextManager[None]:
+    """Read what the server reads with its user's rights: its files may include others that only root can read.
+
+    In check mode there may be no such user yet, and then no files of its own either.
+    """
+    try:
+        return User.named(name).effective()
+    except WalstreamError:
+        return contextlib.nullcontext()
+
+
+def keeper_of(path: str, name: str) -> str:
+    """Whose rights a change of this file needs: those of the server's user in a folder of that user, else root's."""
+    try:
+        owner = User.named(name)
+        return owner.name if os.stat(os.path.dirname(path)).st_uid == owner.uid else "root"
+    except (OSError, WalstreamError):
+        return name
+
+
 def write(path: str, text: str, owner: User, mode: int, group: int | None = None) -> None:
     """Put `text` into a file of the server's user, or leave the old one whole: a new file beside it, then a rename.
 
@@ -48,11 +68,12 @@ def write(path: str, text: str, owner: User, mode: int, group: int | None = None
 
 def rewrite(path: str, text: str, owner: User) -> None:
     """Give a file that exists another text. Its owner and mode stay, and a link still leads to it."""
-    path = os.path.realpath(path)
+    real = os.path.realpath(path)
     try:
-        state = os.stat(path)
-        with _as_owner_of(os.path.dirname(path), owner):
-            _replace(path, text, state.st_uid, state.st_gid, stat.S_IMODE(state.st_mode))
+        state = os.stat(real)
+        # A link in a folder of the server's user leads no further than that user may go.
+        with _as_owner_of(os.path.dirname(path), owner), _as_owner_of(os.path.dirname(real), owner):
+            _replace(real, text, state.st_uid, state.st_gid, stat.S_IMODE(state.st_mode))
     except OSError as error:
         raise WalstreamError(f"cannot write {path}: {error.strerror}") from None
 

@@ -95,7 +95,8 @@ class Paths:
         """What the main file and its includes say; empty where there is none."""
         if not self.has_configuration:
             return _settings.Configuration()
-        return _settings.load(self.config_file, files.read, files.list_directory)
+        with files.acting_as(self.owner):
+            return _settings.load(self.config_file, files.read, files.list_directory)
 
     def file_named(self, parameter: str, name: str, configuration: _settings.Configuration) -> str:
         """hba_file and the like: as configured, else beside the main file."""
@@ -114,26 +115,22 @@ class Layout(Protocol):
     @property
     def settings_mode(self) -> int:
         """The mode of our settings file."""
-        ...
 
     @property
     def folder_mode(self) -> int:
         """The mode of its folder, where that has to be made."""
-        ...
 
     @property
     def paths(self) -> Paths: ...
 
     def service(self, owner: User) -> Service:
         """How this cluster's server is started and stopped."""
-        ...
 
     def configure(self, owner: User, locale: str) -> None:
         """Make the configuration files of a data directory that has none. What exists is kept.
 
         Killed half-way and repeated, it completes: the main file comes last.
         """
-        ...
 
 
 def installed_in(wish: Wish, host: Host, version: int | None) -> str:

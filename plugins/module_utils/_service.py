@@ -54,19 +54,15 @@ class Service(Protocol):
     @property
     def name(self) -> str:
         """For messages and results: `pg_ctl`, or the unit."""
-        ...
 
     def refuse_unstartable(self) -> None:
         """Raise where the server could not be started again, so that it is better not stopped."""
-        ...
 
     def start(self, timeout: float) -> None:
         """Start the server and wait until it accepts connections; raise with its own reason otherwise."""
-        ...
 
     def stop(self, timeout: float) -> None:
         """Stop the server in fast mode and wait until it has ended."""
-        ...
 
 
 @dataclass(frozen=True)

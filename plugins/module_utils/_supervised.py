@@ -63,7 +63,8 @@ class Supervisor:
 
     def _listen(self, process: subprocess.Popen[bytes], on_line: Callable[[str], None]) -> None:
         """Hand over lines until the program itself ends: a child that it leaves may keep the pipe open."""
-        assert process.stdout is not None  # noqa: S101
+        if process.stdout is None:
+            raise AssertionError("the program's output was not asked for")
         rest = b""
         with selectors.DefaultSelector() as selector:
             selector.register(process.stdout, selectors.EVENT_READ)

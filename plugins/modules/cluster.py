@@ -205,6 +205,10 @@ cluster:
       description: The file with the rules for logins.
       type: str
       sample: /etc/postgresql/15/main/pg_hba.conf
+    hba_keeper:
+      description: Whose rights a change of it needs, the server's user or root.
+      type: str
+      sample: postgres
     ident_file:
       description: The file with the maps of user names.
       type: str

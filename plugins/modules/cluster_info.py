@@ -115,6 +115,10 @@ cluster_info:
       description: The file with the rules for logins.
       type: str
       sample: /etc/postgresql/15/main/pg_hba.conf
+    hba_keeper:
+      description: Whose rights a change of it needs, the server's user or root.
+      type: str
+      sample: postgres
     ident_file:
       description: The file with the maps of user names.
       type: str
@@ -155,10 +159,6 @@ cluster_info:
       type: list
       elements: str
       sample: [replica1]
-    source_address:
-      description: The address from which this host talks to others, or null.
-      type: str
-      sample: 192.0.2.10
     data:
       description: What the data directory is, as in M(walstream.postgresql.data_directory_info).
       type: dict

@@ -65,8 +65,8 @@ def objections(sslmode: str, tls: Mapping[str, Any], settings: Mapping[str, Any]
     if tls["client_certificates"] and sslmode in ENCRYPTED and not is_managed(sslmode, settings):
         yield "it has client_certificates, but postgresql_settings sets ssl parameters: leave them to replication_tls"
     if files and len(files) < len(_OWN_FILES):
-        missing = next(key for key in _OWN_FILES if not tls[key])
-        yield f"it lacks {missing}: ca_file, certificate_file and key_file go together"
+        missing = [key for key in _OWN_FILES if not tls[key]]
+        yield f"it lacks {missing[0]}: ca_file, certificate_file and key_file go together"
     if client_files and not tls["client_certificates"]:
         yield f"it has {client_files[0]} but not client_certificates: true"
     if files and tls["client_certificates"] and len(client_files) < len(_CLIENT_FILES):

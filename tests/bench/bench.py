@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What we cost, as a ratio against the plain tool doing the same work in the same run; medians of several.
 
@@ -99,7 +98,7 @@ def clean() -> Iterator[None]:
 
 def bring_up(pairs: int) -> bool:
     ours, plain = [], []
-    for _ in range(pairs):
+    for _attempt in range(pairs):
         play("playbooks/teardown.yml")
         ours.append(seconds(lambda: play("playbooks/site.yml")))
         plain_down()
@@ -110,7 +109,7 @@ def bring_up(pairs: int) -> bool:
 def unchanged(pairs: int) -> bool:
     play("playbooks/site.yml")
     ours, plain = [], []
-    for _ in range(pairs):
+    for _attempt in range(pairs):
         ours.append(seconds(lambda: play("playbooks/site.yml")))
         plain.append(seconds(lambda: play("tests/bench/empty.yml")))
     return report("A run that changes nothing, against an empty play", ours, plain, 5)

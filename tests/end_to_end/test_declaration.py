@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from ansible_collections.walstream.postgresql.tests.end_to_end.harness import PREFIX, Topology, docker
 
 NEW = f"{PREFIX}-new"

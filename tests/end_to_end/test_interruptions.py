@@ -68,7 +68,7 @@ def test_killed_at_every_task_boundary(from_nothing: Topology) -> None:
 def test_killed_at_any_moment(from_nothing: Topology, seed: int) -> None:
     """In the middle of tasks, which then go on without anybody who listens."""
     moments = random.Random(seed)  # noqa: S311
-    for _ in range(12):
+    for _attempt in range(12):
         playing = from_nothing.start("site")
         deadline = time.monotonic() + moments.uniform(2, 16)
         while playing.is_running and time.monotonic() < deadline:

@@ -118,7 +118,7 @@ def lose_the_slot(topology: Topology) -> None:
     topology.primary.psql("ALTER SYSTEM SET max_slot_wal_keep_size = '1MB'; ")
     topology.primary.psql("SELECT pg_reload_conf()")
     lost = f"SELECT wal_status FROM pg_replication_slots WHERE slot_name = '{SLOT}'"
-    for _ in range(8):
+    for _attempt in range(8):
         topology.primary.psql("SELECT pg_logical_emit_message(false, 'x', 'x')")
         topology.primary.psql("SELECT pg_switch_wal()")
         topology.primary.psql("CHECKPOINT")

@@ -350,7 +350,7 @@ class TestTrouble:
         run = site.clone_in_background(max_rate="4M")
         site.until_copying(0.5)
         site.kill(*site.processes("pg_basebackup")[-1:], number="STOP")
-        for _ in range(8):
+        for _attempt in range(8):
             site.primary.psql(
                 "SELECT pg_logical_emit_message(false, 'x', repeat('x', 15000000)); SELECT pg_switch_wal()"
             )

@@ -116,7 +116,7 @@ class TestSlot:
             suite, {"max_slot_wal_keep_size": "'16MB'", "wal_keep_size": "0", "max_wal_size": "'32MB'"}
         )
         node.psql("SELECT pg_create_physical_replication_slot('replica_physical_slot', true)")
-        for _ in range(5):
+        for _attempt in range(5):
             node.psql("CREATE TABLE t (); DROP TABLE t; SELECT pg_switch_wal(); CHECKPOINT;")
         node.wait_for("SELECT wal_status FROM pg_replication_slots", "lost")
         info = node.run_module("replication_info", {})["replication_info"]
@@ -392,7 +392,7 @@ class TestTimelines:
         first = servers(suite, {"wal_keep_size": "0", "max_wal_size": "'32MB'", "min_wal_size": "'32MB'"})
         second = servers.standby(first)
         second.stop()
-        for _ in range(8):
+        for _attempt in range(8):
             first.psql("CREATE TABLE t (); DROP TABLE t; SELECT pg_switch_wal(); CHECKPOINT;")
         second.start()
         # The receiver is "streaming" for a moment again and again: no look may take that for success.

@@ -71,12 +71,11 @@ class TestIntoPlace:
             place = tmp_path / str(allowed)
             place.mkdir()
             workspace, target = stage(place, in_place=True)
-            left, rename = [allowed], os.rename
+            renames, rename = iter(range(allowed)), os.rename
 
-            def limited(source, destination, left=left, rename=rename):
-                if not left[0]:
+            def limited(source, destination, renames=renames, rename=rename):
+                if next(renames, None) is None:
                     raise KeyboardInterrupt
-                left[0] -= 1
                 rename(source, destination)
 
             with monkeypatch.context() as patched:

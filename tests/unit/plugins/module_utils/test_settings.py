@@ -68,7 +68,9 @@ FILES = {
 DIRECTORIES = {"/etc/pg/conf.d": ["b.conf", "a.conf", ".hidden.conf", "readme", "sub"]}
 
 
-def load(files=FILES, directories=DIRECTORIES):
+def load(files=None, directories=None):
+    files = FILES if files is None else files
+    directories = DIRECTORIES if directories is None else directories
     return _settings.load(
         "/etc/pg/postgresql.conf", files.get, lambda path: directories.get(path.rstrip("/"))
     )
