@@ -3,7 +3,8 @@
 
 PYTHON ?= python3
 TAG    ?= bookworm
-TAGS   := bullseye bookworm trixie sid
+TAGS   := bullseye bookworm bookworm-systemd trixie sid
+SUITES ?= bookworm
 VENV   := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
@@ -24,7 +25,7 @@ image: doctor  ## Build the node image where its inputs changed (TAG=bookworm)
 	@docker/build $(TAG)
 
 images: doctor  ## Build every node image that the tests run on
-	@for tag in $(TAGS) $(TAGS:=-systemd); do docker/build $$tag || exit; done
+	@for tag in $(TAGS); do docker/build $$tag || exit; done
 
 up: setup image  ## Build, start, replicate and prove the two containers
 	ansible-playbook playbooks/site.yml
@@ -50,8 +51,8 @@ unit: setup  ## Run the unit tests
 sanity: setup  ## Run ansible-test sanity on a copy of the tracked files
 	scripts/sanity
 
-integration: setup images  ## Try each module on real servers of every version
-	pytest tests/integration
+integration: setup images  ## Try each module on real servers (SUITES=bookworm, or more of them)
+	WALSTREAM_TEST_SUITES="$(SUITES)" pytest tests/integration
 
 molecule: setup images  ## Run every molecule scenario
 	molecule test --all
