@@ -60,8 +60,8 @@ molecule: setup images  ## Run every molecule scenario
 playbooks: setup image  ## Try the playbooks with trouble on purpose, on real containers
 	pytest tests/end_to_end
 
-faults: setup image  ## The same with the slow repeats: killed at every task boundary and at any moment
-	WALSTREAM_FAULTS=1 pytest tests/end_to_end
+faults: setup images  ## Both of these with the slow repeats: killed at every task boundary and at any moment
+	WALSTREAM_FAULTS=1 WALSTREAM_TEST_SUITES="$(SUITES)" pytest tests/integration tests/end_to_end
 
 bench: setup image  ## Measure what we cost against the plain tools; not part of test
 	python tests/bench/bench.py

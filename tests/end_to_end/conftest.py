@@ -4,29 +4,16 @@
 One topology, the embedded default under other names and ports, serves all tests of a session. A test
 that spoils it gets it back from copies of its volumes, which takes seconds where building takes many.
 
-WALSTREAM_FAULTS=1      run the slow repeats as well (make faults)
 WALSTREAM_TEST_PREFIX   of the names of everything that is made (default: walstream-faults)
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from ansible_collections.walstream.postgresql.tests.end_to_end.harness import PREFIX, Topology
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "faults: takes minutes; runs where WALSTREAM_FAULTS is set")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if not os.environ.get("WALSTREAM_FAULTS"):
-        for item in items:
-            if item.get_closest_marker("faults"):
-                item.add_marker(pytest.mark.skip(reason="slow: make faults runs it"))
 
 
 @pytest.fixture(scope="session")

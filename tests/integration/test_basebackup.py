@@ -299,6 +299,7 @@ class TestViolentEnd:
 
 
 @VIOLENT_SUITES
+@pytest.mark.faults
 class TestTrouble:
     def test_a_second_run_waits_for_the_first(self, site):
         first = site.clone_in_background(max_rate="6M")
