@@ -137,6 +137,7 @@ def configuration_facts(paths: Paths, configuration: _settings.Configuration) ->
     """The files that other tasks and people look for."""
     with _configuration_files.acting_as(paths.owner):
         ours = _settings.parse(_configuration_files.read(paths.settings_file) or "")
+    beneath = configuration.effective(without={paths.settings_file})
     hba_file = paths.file_named("hba_file", "pg_hba.conf", configuration)
     return {
         "config_directory": paths.config_directory,
@@ -149,6 +150,7 @@ def configuration_facts(paths: Paths, configuration: _settings.Configuration) ->
         "configured": paths.has_configuration,
         "configuration_problems": list(configuration.problems),
         "managed_settings": {setting.name: _settings.masked(setting.value) for setting in ours},
+        "settings_beneath": {name: beneath[name].value for name in SETTINGS if name in beneath},
     }
 
 

@@ -140,6 +140,10 @@ cluster_info:
       description: What our settings file says.
       type: dict
       sample: {wal_level: replica}
+    settings_beneath:
+      description: What other files say of RV(cluster_info.settings), and what holds wherever ours does not speak.
+      type: dict
+      sample: {max_connections: "100"}
     service:
       description: What starts and stops the server, C(pg_ctl) or a systemd unit. Null where no server is installed.
       type: str

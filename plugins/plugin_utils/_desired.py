@@ -10,6 +10,7 @@ import ipaddress
 from collections.abc import Mapping
 from typing import Any
 
+from ansible_collections.walstream.postgresql.plugins.module_utils._errors import WalstreamError
 from ansible_collections.walstream.postgresql.plugins.plugin_utils import _hba, _tls
 from ansible_collections.walstream.postgresql.plugins.plugin_utils._topology import (
     REPLICA,
@@ -167,13 +168,36 @@ def _tls_settings(this: Node, found: Found) -> dict[str, str]:
 def _standby_minimums(topology: Topology, wanted: Mapping[str, Any], found: Found) -> dict[str, int]:
     """What a replica must raise so that it can start and keep replaying its primary's WAL."""
     primary = topology.primary
-    declared = {str(key).lower(): value for key, value in primary["postgresql_settings"].items()}
+    on_primary = settings(topology, primary, found)
     minimums = {}
     for parameter, default in AT_LEAST_AS_ON_PRIMARY.items():
-        on_primary = declared.get(parameter) or _server_setting(found, primary.name, parameter) or default
-        if int(on_primary) > int(wanted.get(parameter) or default):
-            minimums[parameter] = int(on_primary)
+        least = _becomes(primary, parameter, on_primary, found)
+        if least is None:
+            least = _number(primary, parameter, _server_setting(found, primary.name, parameter), default)
+        if least > _number(primary, parameter, wanted.get(parameter), default):
+            minimums[parameter] = least
     return minimums
+
+
+def _becomes(node: Node, parameter: str, wanted: Mapping[str, Any], found: Found) -> int | None:
+    """The value that a node will have because of us; None where it keeps the one it has.
+
+    A parameter that we managed and do not any more falls back to what other files say, or else to the server's default.
+    """
+    here, default = found.get(node.name, {}), AT_LEAST_AS_ON_PRIMARY[parameter]
+    if parameter in wanted:
+        return _number(node, parameter, wanted[parameter], default)
+    if parameter in (here.get("managed_settings") or {}):
+        return _number(node, parameter, (here.get("settings_beneath") or {}).get(parameter), default)
+    return None
+
+
+def _number(node: Node, parameter: str, value: Any, default: int) -> int:
+    if value is None:
+        return default
+    if not str(value).isdigit():
+        raise WalstreamError(f"{parameter} of '{node.name}' is {value!r}: it must be a whole number")
+    return int(value)
 
 
 def raises(this: Node, wanted: Mapping[str, Any], found: Found) -> dict[str, int]:
@@ -187,20 +211,14 @@ def lowers(this: Node, wanted: Mapping[str, Any], found: Found) -> dict[str, int
 
 
 def _changes(this: Node, wanted: Mapping[str, Any], found: Found) -> dict[str, tuple[int, int]]:
-    """Old and new value of each parameter that a running standby must not have lower than its primary.
-
-    One that we managed and do not any more falls back to another file's value, which is at least the server's own.
-    """
-    here = found.get(this.name, {})
-    if this.role != REPLICA or not here.get("running"):
+    """Old and new value of each parameter that a running standby must not have lower than its primary."""
+    if this.role != REPLICA or not found.get(this.name, {}).get("running"):
         return {}
     changes = {}
-    for parameter, default in AT_LEAST_AS_ON_PRIMARY.items():
-        old, new = _server_setting(found, this.name, parameter), wanted.get(parameter)
-        if new is None and parameter in (here.get("managed_settings") or {}):
-            new = default
+    for parameter in AT_LEAST_AS_ON_PRIMARY:
+        old, new = _server_setting(found, this.name, parameter), _becomes(this, parameter, wanted, found)
         if old is not None and new is not None:
-            changes[parameter] = (int(old), int(new))
+            changes[parameter] = (int(old), new)
     return changes
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import pytest
+from ansible_collections.walstream.postgresql.plugins.module_utils._errors import WalstreamError
 from ansible_collections.walstream.postgresql.plugins.plugin_utils import _desired, _topology
 
 GIVEN = {"replication_password": "secret"}
@@ -206,6 +207,34 @@ def test_the_direction_of_a_change_decides_who_goes_first(now, declared, raised,
     stopped = {"r": {**found["r"], "running": False}}
     node = _desired.node(build(p=both, r=both), "r", stopped)
     assert (node["raises"], node["lowers"]) == ({}, {})
+
+
+@pytest.mark.parametrize(
+    ("beneath", "wanted", "raised", "kept"),
+    [
+        # Nothing else speaks of it: 100, the server's own default.
+        ({}, None, {}, {"max_connections": 150}),
+        ({"max_connections": "120"}, 120, {}, {"max_connections": 150}),
+        ({"max_connections": "300"}, 300, {"max_connections": 300}, {}),
+    ],
+)
+def test_a_parameter_that_is_declared_no_more_falls_back_on_all_nodes_in_one_run(
+    beneath, wanted, raised, kept
+):
+    here = {
+        "running": True,
+        "settings": {"max_connections": "150"},
+        "managed_settings": {"max_connections": "150"},
+        "settings_beneath": beneath,
+    }
+    node = _desired.node(build(), "r", {"p": here, "r": here})
+    assert (node["settings"].get("max_connections"), node["raises"], node["lowers"]) == (wanted, raised, kept)
+
+
+def test_what_standbys_depend_on_is_a_number():
+    topology = build(p={"postgresql_settings": {"max_connections": "many"}})
+    with pytest.raises(WalstreamError, match="max_connections of 'p' is 'many'"):
+        _desired.node(topology, "r", {})
 
 
 def test_a_stale_slot_is_ours_and_nobodys_any_more():
