@@ -27,6 +27,7 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._data_directo
 from ansible_collections.walstream.postgresql.plugins.module_utils._diagnosis import Upstream as Peer
 from ansible_collections.walstream.postgresql.plugins.module_utils._errors import WalstreamError
 from ansible_collections.walstream.postgresql.plugins.module_utils._files import (
+    OWNER_ONLY,
     make_directory,
     remove_entries,
     sync_directory,
@@ -44,6 +45,7 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._workspace im
 
 _TABLESPACE_CONTENT = re.compile(r"^PG_\d+_\d+$")
 _GROUP_ACCESS = 0o750
+_PARENT_MODE = 0o755
 _CONTROL_DIRECTORY = "global"
 _LINES_KEPT = 200
 
@@ -237,9 +239,13 @@ def _remove_rubbish(job: Job) -> None:
     remove_entries(job.real_path, sorted(names, key=lambda name: (name == "backup_label", name)))
 
 
-def _make_external(path: str, rights: Rights) -> None:
-    with Rights.over(os.path.dirname(path), rights.owner).beside(), contextlib.suppress(FileExistsError):
-        make_directory(path, rights.owner)
+def _make_external(path: str, rights: Rights, mode: int = OWNER_ONLY) -> None:
+    """Make a WAL directory or a tablespace's, with the folders above it that are missing."""
+    parent = os.path.dirname(path)
+    if not os.path.isdir(parent):
+        _make_external(parent, rights, _PARENT_MODE)
+    with Rights.over(parent, rights.owner).beside(), contextlib.suppress(FileExistsError):
+        make_directory(path, rights.owner, mode)
 
 
 def _check_space(path: str, reporter: Reporter) -> None:

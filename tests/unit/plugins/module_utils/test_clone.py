@@ -8,7 +8,7 @@ import os
 import pwd
 
 import pytest
-from ansible_collections.walstream.postgresql.plugins.module_utils import _move_aside
+from ansible_collections.walstream.postgresql.plugins.module_utils import _clone, _move_aside
 from ansible_collections.walstream.postgresql.plugins.module_utils._clone import (
     Job,
     _check_tablespaces,
@@ -171,3 +171,11 @@ def test_argument_list():
     assert not {"-R", "--write-recovery-conf", "--no-slot", "--no-verify-checksums", "--no-manifest"} & set(
         argv
     )
+
+
+def test_a_wal_directory_gets_the_folders_above_it(tmp_path):
+    workspace, _target = stage(tmp_path)
+    path = tmp_path / "wal" / "of" / "replica"
+    _clone._make_external(str(path), workspace.rights)
+    assert path.stat().st_mode & 0o777 == 0o700
+    assert path.parent.stat().st_mode & 0o777 == 0o755
