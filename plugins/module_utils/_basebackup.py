@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from ansible_collections.walstream.postgresql.plugins.module_utils import _clone_job
-from ansible_collections.walstream.postgresql.plugins.module_utils._clone import clean_external
+from ansible_collections.walstream.postgresql.plugins.module_utils._clone import clean_external, make_external
 from ansible_collections.walstream.postgresql.plugins.module_utils._clone_options import Options
 from ansible_collections.walstream.postgresql.plugins.module_utils._clone_plan import (
     Action,
@@ -158,6 +158,10 @@ class Basebackup:
             clean_external(
                 dict.fromkeys(set(prepared.job.external) & set(leads(disk)), False), workspace.rights
             )
+        # The worker may have fewer rights than we have where these lie.
+        for path, missing in prepared.job.external.items():
+            if missing and not os.path.lexists(path):
+                make_external(path, workspace.rights)
         token = _clone_job.start(prepared.job, workspace, lock, prepared.programs, self._options.timeout)
         return self._wait_for(workspace, token, disk)
 

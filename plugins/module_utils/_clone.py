@@ -96,7 +96,7 @@ class Clone:
         if job.moves_first:
             make_room(job.moves, workspace)
         for path in (path for path, missing in job.external.items() if missing):
-            _make_external(path, rights)
+            make_external(path, rights)
         self._run_basebackup()
         with rights.beneath():
             _check_tablespaces(job, workspace.data)
@@ -239,11 +239,11 @@ def _remove_rubbish(job: Job) -> None:
     remove_entries(job.real_path, sorted(names, key=lambda name: (name == "backup_label", name)))
 
 
-def _make_external(path: str, rights: Rights, mode: int = OWNER_ONLY) -> None:
+def make_external(path: str, rights: Rights, mode: int = OWNER_ONLY) -> None:
     """Make a WAL directory or a tablespace's, with the folders above it that are missing."""
     parent = os.path.dirname(path)
     if not os.path.isdir(parent):
-        _make_external(parent, rights, _PARENT_MODE)
+        make_external(parent, rights, _PARENT_MODE)
     with Rights.over(parent, rights.owner).beside(), contextlib.suppress(FileExistsError):
         make_directory(path, rights.owner, mode)
 

@@ -176,6 +176,6 @@ def test_argument_list():
 def test_a_wal_directory_gets_the_folders_above_it(tmp_path):
     workspace, _target = stage(tmp_path)
     path = tmp_path / "wal" / "of" / "replica"
-    _clone._make_external(str(path), workspace.rights)
+    _clone.make_external(str(path), workspace.rights)
     assert path.stat().st_mode & 0o777 == 0o700
     assert path.parent.stat().st_mode & 0o777 == 0o755
