@@ -63,6 +63,9 @@ NAME_BYTES = 63
 MAX_PORT = 65535
 
 _SLOT_NAME = re.compile(r"[a-z0-9_]{1,63}")
+_HOST = re.compile(
+    r"""[^\s,/@\\'"\x00-\x1f]+"""
+)  # libpq takes a list, a path or a socket for more than one host name
 _DELAY = re.compile(r"\d+(\.\d+)?\s*(us|ms|s|min|h|d)?")
 _SIZE = re.compile(r"\d+\s*(kB|MB|GB|TB)?")
 
@@ -292,6 +295,14 @@ def _check_forms(name: str, values: Mapping[str, Any]) -> None:
     for variable, (fits, wanted) in forms.items():
         if not fits(str(values[variable])):
             raise _bad_value(name, values, variable, wanted)
+    host = str(values["replication_host"] or name)
+    if not _HOST.fullmatch(host):
+        raise _bad_value(
+            name,
+            {"replication_host": host},
+            "replication_host",
+            "one host name or address, without spaces, commas, slashes and quotes",
+        )
     slot = values["replication_slot"]
     if slot is not None and not _SLOT_NAME.fullmatch(str(slot)):
         raise _bad_value(

@@ -17,13 +17,13 @@ PASSFILE = "./15/main.pgpass"
 
 
 def processes() -> set[str]:
-    """Command lines of everything on this machine, containers included, that contain a planted password."""
+    """Command lines and environments on this machine, containers included, that contain a planted password."""
     found = set()
-    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+    for entry in (*Path("/proc").glob("[0-9]*/cmdline"), *Path("/proc").glob("[0-9]*/environ")):
         with contextlib.suppress(OSError):
-            command = entry.read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
-            if NEEDLE in command:
-                found.add(command)
+            words = entry.read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+            if NEEDLE in words:
+                found.add(f"{entry.name}: {words}")
     return found
 
 
@@ -57,6 +57,8 @@ def test_planted_passwords_are_nowhere(from_nothing: Topology) -> None:
                 "log_min_duration_statement": 0,
                 "log_connections": "on",
                 "log_replication_commands": "on",
+                # It keeps the texts of statements in a file.
+                "shared_preload_libraries": "pg_stat_statements",
             },
         )
 

@@ -218,3 +218,17 @@ def test_client_certificates_need_no_password():
         "replication_tls": {"client_certificates": True},
     }
     assert build(p=both, a=both, b=both).primary["replication_password"] is None
+
+
+@pytest.mark.parametrize(
+    "host", ["db-1.example.org", "DB_1", "10.0.0.1", "2001:db8::1", "fe80::1%eth0", "bücher.example"]
+)
+def test_a_host_may_have_any_legal_name(host):
+    assert build(p={"replication_host": host}).primary.host == host
+
+
+@pytest.mark.parametrize("host", ["a,b", "/tmp", "@x", "a b", "a\nb", "a'b", 'a"', "a\\b", " "])
+def test_a_host_is_one_host(host):
+    with pytest.raises(_topology.TopologyError, match="one host name or address") as raised:
+        build(p={"replication_host": host})
+    assert "\n" not in str(raised.value)
