@@ -10,8 +10,8 @@ from typing import Any
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
-from ansible_collections.walstream.postgresql.plugins.module_utils import _progress
-from ansible_collections.walstream.postgresql.plugins.module_utils._progress import Progress
+from ansible_collections.walstream.postgresql.plugins.module_utils._clone import progress
+from ansible_collections.walstream.postgresql.plugins.module_utils._clone.progress import Progress
 
 MODULE = "walstream.postgresql.basebackup"
 FIRST_LOOK = 2.0
@@ -65,7 +65,7 @@ class ActionModule(ActionBase):
         if not report:
             return said
         current = Progress.from_dict(report["details"])
-        if not _progress.worth_saying(said, current, live):
+        if not progress.worth_saying(said, current, live):
             return said
         host = self._task.delegate_to or self._templar.available_variables.get("inventory_hostname", "")
         display.display(f"{host} | {report['text']}")

@@ -212,8 +212,8 @@ basebackup:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.walstream.postgresql.plugins.module_utils._basebackup import Basebackup
-from ansible_collections.walstream.postgresql.plugins.module_utils._clone_options import Options
+from ansible_collections.walstream.postgresql.plugins.module_utils._clone.flow import Basebackup
+from ansible_collections.walstream.postgresql.plugins.module_utils._clone.options import Options
 from ansible_collections.walstream.postgresql.plugins.module_utils._module import run
 
 

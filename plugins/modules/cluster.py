@@ -235,19 +235,23 @@ from dataclasses import asdict
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.walstream.postgresql.plugins.module_utils import _cluster_facts, _conninfo, _settings
-from ansible_collections.walstream.postgresql.plugins.module_utils._cluster import Cluster, Intent, Outcome
-from ansible_collections.walstream.postgresql.plugins.module_utils._cluster_plan import Declared
-from ansible_collections.walstream.postgresql.plugins.module_utils._command import User
-from ansible_collections.walstream.postgresql.plugins.module_utils._initdb import NewCluster
-from ansible_collections.walstream.postgresql.plugins.module_utils._layout import (
+from ansible_collections.walstream.postgresql.plugins.module_utils._cluster.flow import (
+    Cluster,
+    Intent,
+    Outcome,
+    facts,
+)
+from ansible_collections.walstream.postgresql.plugins.module_utils._cluster.plan import Declared
+from ansible_collections.walstream.postgresql.plugins.module_utils._data_directory.initdb import NewCluster
+from ansible_collections.walstream.postgresql.plugins.module_utils._layout.base import (
     LAYOUT_OPTIONS,
     Layout,
     Wish,
-    owner_for,
 )
-from ansible_collections.walstream.postgresql.plugins.module_utils._layouts import resolve
+from ansible_collections.walstream.postgresql.plugins.module_utils._layout.choice import resolve
 from ansible_collections.walstream.postgresql.plugins.module_utils._module import run
+from ansible_collections.walstream.postgresql.plugins.module_utils._postgresql import conninfo, guc_file
+from ansible_collections.walstream.postgresql.plugins.module_utils._system.accounts import User, owner_for
 
 
 def intent_of(params: dict[str, Any], version: int | None) -> Intent:
@@ -261,7 +265,7 @@ def intent_of(params: dict[str, Any], version: int | None) -> Intent:
             purge=params["purge"],
             options={
                 "port": None if port is None else str(port),
-                "primary_conninfo": None if upstream is None else _conninfo.to_string(upstream),
+                "primary_conninfo": None if upstream is None else conninfo.to_string(upstream),
                 "primary_slot_name": params["slot"],
             },
         ),
@@ -279,7 +283,7 @@ def intent_of(params: dict[str, Any], version: int | None) -> Intent:
 
 
 def shown(layout: Layout, owner: User, outcome: Outcome) -> dict[str, Any]:
-    found = _cluster_facts.located(layout, owner)
+    found = facts.located(layout, owner)
     said = asdict(outcome)
     before, after = said.pop("before"), said.pop("after")
     return {
@@ -288,8 +292,8 @@ def shown(layout: Layout, owner: User, outcome: Outcome) -> dict[str, Any]:
         "diff": {
             "before_header": found["settings_file"],
             "after_header": found["settings_file"],
-            "before": _settings.masked(before),
-            "after": _settings.masked(after) + "".join(f"# {action}\n" for action in outcome.actions),
+            "before": guc_file.masked(before),
+            "after": guc_file.masked(after) + "".join(f"# {action}\n" for action in outcome.actions),
         },
     }
 
@@ -297,7 +301,7 @@ def shown(layout: Layout, owner: User, outcome: Outcome) -> dict[str, Any]:
 def work(module: AnsibleModule) -> dict[str, Any]:
     params = module.params
     owner = owner_for(params["owner"], module.check_mode)
-    layout = resolve(Wish.from_params(params, params["name"]), _cluster_facts.look_around())
+    layout = resolve(Wish.from_params(params, params["name"]), facts.look_around())
     cluster = Cluster(layout, owner, intent_of(params, layout.paths.version), module.check_mode)
     return shown(layout, owner, cluster.converge())
 

@@ -240,18 +240,18 @@ cluster_info:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.walstream.postgresql.plugins.module_utils import _slot_record
-from ansible_collections.walstream.postgresql.plugins.module_utils._cluster_facts import facts
-from ansible_collections.walstream.postgresql.plugins.module_utils._host import source_address
-from ansible_collections.walstream.postgresql.plugins.module_utils._layout import LAYOUT_OPTIONS, Wish
+from ansible_collections.walstream.postgresql.plugins.module_utils._cluster.facts import facts
+from ansible_collections.walstream.postgresql.plugins.module_utils._layout.base import LAYOUT_OPTIONS, Wish
+from ansible_collections.walstream.postgresql.plugins.module_utils._layout.host import source_address
 from ansible_collections.walstream.postgresql.plugins.module_utils._module import run
+from ansible_collections.walstream.postgresql.plugins.module_utils._slot import record
 
 
 def work(module: AnsibleModule) -> dict[str, Any]:
     params = module.params
     found = facts(Wish.from_params(params, params["cluster"]), params["port"])
     found["source_address"] = source_address(params["towards"])
-    found["own_slots"] = _slot_record.read(f"{found['data_directory']}.slots")
+    found["own_slots"] = record.read(f"{found['data_directory']}.slots")
     return {"changed": False, "cluster_info": found}
 
 

@@ -188,10 +188,10 @@ import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.walstream.postgresql.plugins.module_utils._command import User
-from ansible_collections.walstream.postgresql.plugins.module_utils._inspection import inspect
+from ansible_collections.walstream.postgresql.plugins.module_utils._clone.reporter import read_progress
+from ansible_collections.walstream.postgresql.plugins.module_utils._data_directory.inspection import inspect
 from ansible_collections.walstream.postgresql.plugins.module_utils._module import run
-from ansible_collections.walstream.postgresql.plugins.module_utils._reporter import read_progress
+from ansible_collections.walstream.postgresql.plugins.module_utils._system.accounts import User
 
 
 def work(module: AnsibleModule) -> dict[str, Any]:

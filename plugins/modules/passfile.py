@@ -102,9 +102,10 @@ entries:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.walstream.postgresql.plugins.module_utils import _passfile, _trial_login
-from ansible_collections.walstream.postgresql.plugins.module_utils._layout import owner_for
+from ansible_collections.walstream.postgresql.plugins.module_utils._credentials import passfile
 from ansible_collections.walstream.postgresql.plugins.module_utils._module import run
+from ansible_collections.walstream.postgresql.plugins.module_utils._system.accounts import owner_for
+from ansible_collections.walstream.postgresql.plugins.module_utils._upstream import trial_login
 
 ENTRY_OPTIONS = {
     "host": {"type": "str", "default": "*"},
@@ -117,14 +118,14 @@ ENTRY_OPTIONS = {
 
 def work(module: AnsibleModule) -> dict[str, Any]:
     params = module.params
-    entries = [_passfile.Entry(**entry) for entry in params["entries"] or ()]
-    file = _passfile.Passfile(params["path"], owner_for(params["owner"], module.check_mode), params["group"])
-    wanted = None if params["state"] == "absent" else _passfile.text_of(entries)
+    entries = [passfile.Entry(**entry) for entry in params["entries"] or ()]
+    file = passfile.Passfile(params["path"], owner_for(params["owner"], module.check_mode), params["group"])
+    wanted = None if params["state"] == "absent" else passfile.text_of(entries)
     change = file.change_to(wanted)
     if change.needed and not module.check_mode:
         if params["upstream"] and entries and change.replaces_contents:
-            login = _trial_login.replication_login(file.owner)
-            _trial_login.refuse_worse_password(file.path, params["upstream"], entries[0].password, login)
+            login = trial_login.replication_login(file.owner)
+            trial_login.refuse_worse_password(file.path, params["upstream"], entries[0].password, login)
         file.apply(wanted)
     return {
         "changed": change.needed,

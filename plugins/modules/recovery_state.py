@@ -172,16 +172,16 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.walstream.postgresql.plugins.module_utils._errors import WalstreamError
-from ansible_collections.walstream.postgresql.plugins.module_utils._lsn import Lsn
 from ansible_collections.walstream.postgresql.plugins.module_utils._module import run
-from ansible_collections.walstream.postgresql.plugins.module_utils._readiness import Expected
-from ansible_collections.walstream.postgresql.plugins.module_utils._replication import described
-from ansible_collections.walstream.postgresql.plugins.module_utils._server import (
+from ansible_collections.walstream.postgresql.plugins.module_utils._postgresql.lsn import Lsn
+from ansible_collections.walstream.postgresql.plugins.module_utils._postgresql.server import (
     Login,
     login_argument_spec,
     require_psycopg2,
 )
-from ansible_collections.walstream.postgresql.plugins.module_utils._state_watch import (
+from ansible_collections.walstream.postgresql.plugins.module_utils._replication.expectations import Expected
+from ansible_collections.walstream.postgresql.plugins.module_utils._replication.observation import described
+from ansible_collections.walstream.postgresql.plugins.module_utils._replication.watch import (
     Watcher,
     likely_causes,
 )

@@ -165,15 +165,13 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.walstream.postgresql.plugins.module_utils._module import run
-from ansible_collections.walstream.postgresql.plugins.module_utils._replication import (
-    described,
-    observe,
-)
-from ansible_collections.walstream.postgresql.plugins.module_utils._server import (
+from ansible_collections.walstream.postgresql.plugins.module_utils._postgresql.server import (
     Login,
     connect,
     login_argument_spec,
 )
+from ansible_collections.walstream.postgresql.plugins.module_utils._replication.observation import described
+from ansible_collections.walstream.postgresql.plugins.module_utils._replication.on_server import observe
 
 
 def read(module: AnsibleModule) -> dict[str, Any]:

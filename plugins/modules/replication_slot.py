@@ -136,22 +136,22 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.walstream.postgresql.plugins.module_utils import _slot_record
 from ansible_collections.walstream.postgresql.plugins.module_utils._errors import Refusal
-from ansible_collections.walstream.postgresql.plugins.module_utils._lsn import require_slot_name
 from ansible_collections.walstream.postgresql.plugins.module_utils._module import run
-from ansible_collections.walstream.postgresql.plugins.module_utils._server import (
+from ansible_collections.walstream.postgresql.plugins.module_utils._postgresql.lsn import require_slot_name
+from ansible_collections.walstream.postgresql.plugins.module_utils._postgresql.server import (
     Login,
     connect,
     login_argument_spec,
 )
-from ansible_collections.walstream.postgresql.plugins.module_utils._slot import (
+from ansible_collections.walstream.postgresql.plugins.module_utils._slot import record
+from ansible_collections.walstream.postgresql.plugins.module_utils._slot.on_server import SlotServer
+from ansible_collections.walstream.postgresql.plugins.module_utils._slot.plan import (
     Action,
     Wanted,
     difference,
     plan,
 )
-from ansible_collections.walstream.postgresql.plugins.module_utils._slot_server import SlotServer
 
 
 def ensure(module: AnsibleModule) -> dict[str, Any]:
@@ -167,17 +167,17 @@ def ensure(module: AnsibleModule) -> dict[str, Any]:
             module.warn(decided.warning)
         changed = decided.action is not Action.NOTHING
         shown = row
-        record = module.params["record"]
-        if changed and record and not wanted.present and wanted.name not in _slot_record.read(record):
+        record_file = module.params["record"]
+        if changed and record_file and not wanted.present and wanted.name not in record.read(record_file):
             raise Refusal(
-                f"the slot '{wanted.name}' was not made by us, says {record}: leave it, or drop it by hand"
+                f"the slot '{wanted.name}' was not made by us, says {record_file}: leave it, or drop it by hand"
             )
         if changed and not module.check_mode:
-            if record and decided.action is Action.CREATE:
-                _slot_record.add(record, wanted.name)
+            if record_file and decided.action is Action.CREATE:
+                record.add(record_file, wanted.name)
             server.apply(decided.action, wanted)
-            if record and decided.action is Action.DROP:
-                _slot_record.discard(record, wanted.name)
+            if record_file and decided.action is Action.DROP:
+                record.discard(record_file, wanted.name)
             _limits, shown = server.observe(wanted.name)
         return {
             "changed": changed,

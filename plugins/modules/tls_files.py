@@ -99,9 +99,9 @@ import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.walstream.postgresql.plugins.module_utils import _tls
-from ansible_collections.walstream.postgresql.plugins.module_utils._layout import owner_for
+from ansible_collections.walstream.postgresql.plugins.module_utils._credentials import tls
 from ansible_collections.walstream.postgresql.plugins.module_utils._module import run
+from ansible_collections.walstream.postgresql.plugins.module_utils._system.accounts import owner_for
 
 IDENTITY = {
     "certificate": {"type": "str", "required": True},
@@ -109,18 +109,18 @@ IDENTITY = {
 }
 
 
-def material_of(params: dict[str, Any]) -> _tls.Material:
+def material_of(params: dict[str, Any]) -> tls.Material:
     client = params["client"]
-    return _tls.Material(
-        _tls.authority(params["authority"]),
-        _tls.identity("server", **params["server"]),
-        _tls.identity("client", **client) if client else None,
+    return tls.Material(
+        tls.authority(params["authority"]),
+        tls.identity("server", **params["server"]),
+        tls.identity("client", **client) if client else None,
     )
 
 
-def present(params: dict[str, Any], folder: _tls.Folder, check_mode: bool) -> dict[str, Any]:
+def present(params: dict[str, Any], folder: tls.Folder, check_mode: bool) -> dict[str, Any]:
     material = material_of(params)
-    expires = _tls.rehearse(material, params["host"])
+    expires = tls.rehearse(material, params["host"])
     wanted = material.files()
     pending = folder.pending(wanted)
     if pending and not check_mode:
@@ -129,14 +129,14 @@ def present(params: dict[str, Any], folder: _tls.Folder, check_mode: bool) -> di
         "changed": bool(pending),
         "tls_files": {
             "directory": folder.path,
-            "fingerprints": {name: _tls.fingerprint(text) for name, text in wanted.items()},
+            "fingerprints": {name: tls.fingerprint(text) for name, text in wanted.items()},
             "expires": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(expires)),
         },
         "diff": {"before": "", "after": "".join(f"{one}\n" for one in pending)},
     }
 
 
-def absent(folder: _tls.Folder, check_mode: bool) -> dict[str, Any]:
+def absent(folder: tls.Folder, check_mode: bool) -> dict[str, Any]:
     pending = folder.leftovers()
     if pending and not check_mode:
         folder.remove()
@@ -149,7 +149,7 @@ def absent(folder: _tls.Folder, check_mode: bool) -> dict[str, Any]:
 
 def work(module: AnsibleModule) -> dict[str, Any]:
     params = module.params
-    folder = _tls.Folder(params["directory"], owner_for(params["owner"], module.check_mode))
+    folder = tls.Folder(params["directory"], owner_for(params["owner"], module.check_mode))
     if params["state"] == "absent":
         return absent(folder, module.check_mode)
     return present(params, folder, module.check_mode)

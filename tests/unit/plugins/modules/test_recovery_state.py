@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.walstream.postgresql.plugins.module_utils._errors import WalstreamError
-from ansible_collections.walstream.postgresql.plugins.module_utils._lsn import Lsn
+from ansible_collections.walstream.postgresql.plugins.module_utils._postgresql.lsn import Lsn
 from ansible_collections.walstream.postgresql.plugins.modules.recovery_state import expected
 
 NOTHING_ASKED = {

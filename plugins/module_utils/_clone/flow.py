@@ -1,0 +1,292 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The flow of the module `basebackup`: discover, plan, check, apply, report."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from dataclasses import replace
+from typing import Any
+
+from ansible_collections.walstream.postgresql.plugins.module_utils._clone import job
+from ansible_collections.walstream.postgresql.plugins.module_utils._clone.copy import (
+    clean_external,
+    make_external,
+)
+from ansible_collections.walstream.postgresql.plugins.module_utils._clone.options import Options
+from ansible_collections.walstream.postgresql.plugins.module_utils._clone.plan import (
+    Action,
+    Leftover,
+    Plan,
+    Staged,
+    plan,
+)
+from ansible_collections.walstream.postgresql.plugins.module_utils._clone.preflight import check_passfile
+from ansible_collections.walstream.postgresql.plugins.module_utils._clone.preparation import (
+    Prepared,
+    Situation,
+    leads,
+    prepare,
+)
+from ansible_collections.walstream.postgresql.plugins.module_utils._clone.progress import size
+from ansible_collections.walstream.postgresql.plugins.module_utils._clone.reporter import read_progress
+from ansible_collections.walstream.postgresql.plugins.module_utils._clone.workspace import (
+    COMPLETE,
+    JOB,
+    Rights,
+    Workspace,
+)
+from ansible_collections.walstream.postgresql.plugins.module_utils._data_directory.inspection import inspect
+from ansible_collections.walstream.postgresql.plugins.module_utils._data_directory.state import (
+    NOT_DATA,
+    DataDirectory,
+    State,
+)
+from ansible_collections.walstream.postgresql.plugins.module_utils._errors import Refusal, WalstreamError
+from ansible_collections.walstream.postgresql.plugins.module_utils._system.files import (
+    OWNER_ONLY,
+    make_directory,
+    may_write,
+    nearest_existing,
+    take_directory,
+)
+from ansible_collections.walstream.postgresql.plugins.module_utils._upstream.identity import Identity
+from ansible_collections.walstream.postgresql.plugins.module_utils._upstream.walsender import Upstream
+
+_PARENT_MODE = 0o755
+_SERVER_MODES = (0o700, 0o750)
+
+
+class Basebackup:
+    """One run of the module."""
+
+    def __init__(self, options: Options, check_mode: bool) -> None:
+        self._options = options
+        self._check_mode = check_mode
+        self._owner = options.owner
+        if os.geteuid() not in {0, self._owner.uid}:
+            raise WalstreamError(
+                f"a data directory of '{self._owner.name}' can be made by root or by '{self._owner.name}' alone: "
+                "run with become"
+            )
+        check_passfile(options.upstream.get("passfile"), self._owner)
+        self._upstream = Upstream(options.upstream, self._owner)
+
+    def run(self) -> dict[str, Any]:
+        disk = self._inspect()
+        workspace = self._workspace(disk)
+        if self._options.job and self._is_about(workspace, self._options.job):
+            return self._wait_for(workspace, self._options.job, disk)
+        if workspace.leftover() is Leftover.RUNNING:
+            return self._attach(workspace, disk)
+        identity = self._upstream.identity()
+        decided = self._plan(disk, workspace, identity)
+        if decided.action is Action.REFUSE:
+            raise Refusal(decided.reason, data_directory_info=disk.as_dict())
+        if decided.action is Action.UNCHANGED:
+            if not self._check_mode:
+                job.tidy(workspace)
+            return self._result(disk, action="unchanged", reason=decided.reason, changed=False)
+        if decided.action is Action.FINISH:
+            return self._finish(disk, workspace, decided)
+        return self._clone(Situation(disk, workspace, identity, decided))
+
+    # --- discover and plan ---
+
+    def _inspect(self) -> DataDirectory:
+        return inspect(self._options.data_directory, self._owner, self._options.bin_directory)
+
+    def _workspace(self, disk: DataDirectory) -> Workspace:
+        inside = Workspace.of(disk.real_path, True, self._owner)
+        beside = Workspace.of(disk.real_path, False, self._owner)
+        return inside if self._in_place(disk, inside, beside) else beside
+
+    def _in_place(self, disk: DataDirectory, inside: Workspace, beside: Workspace) -> bool:
+        """What cannot be renamed is cloned into where it is: a mount point, or a directory in somebody else's."""
+        if beside.exists():
+            return False
+        if disk.cannot_be_renamed or os.path.isdir(inside.path):
+            return True
+        parent = nearest_existing(os.path.dirname(disk.real_path))
+        return disk.state is State.EMPTY and os.geteuid() != 0 and not may_write(parent, self._owner)
+
+    def _plan(self, disk: DataDirectory, workspace: Workspace, identity: Identity) -> Plan:
+        leftover = workspace.leftover()
+        staged = Staged(leftover)
+        vacant = disk.state in {State.ABSENT, State.EMPTY, State.PARTIAL}
+        stamp = workspace.read(COMPLETE) if leftover is Leftover.COMPLETE else None
+        if stamp and vacant:
+            same = stamp.get("system_identifier") == identity.system_identifier
+            staged = Staged(
+                leftover,
+                stamp.get("system_identifier"),
+                self._has_wal(stamp.get("start_lsn"), stamp.get("timeline")) if same else None,
+                stamp.get("standby"),
+                bool(stamp.get("verified")),
+            )
+        wal_available = None
+        control = disk.control
+        if control and not disk.running and self._options.desired.replace == identity.system_identifier:
+            wal_available = self._has_wal(control.minimum_recovery_lsn or control.redo_lsn, disk.timeline)
+        return plan(self._options.desired, disk, identity, staged, wal_available)
+
+    def _has_wal(self, lsn: str | None, timeline: int | None) -> bool | None:
+        return self._upstream.has_wal(lsn, timeline) if lsn and timeline else None
+
+    # --- apply ---
+
+    def _clone(self, situation: Situation) -> dict[str, Any]:
+        disk, workspace = situation.disk, situation.workspace
+        orphans = job.has_orphans(workspace)
+        if orphans and not self._check_mode:
+            # Before the preflight, which would find the slot in use by them.
+            lock = workspace.try_lock()
+            if lock is None:
+                return self._attach(workspace, disk)
+            job.end_orphans(workspace)
+            os.close(lock)
+        slot_is_ours = orphans and self._check_mode
+        prepared = prepare(self._options, self._upstream, situation, slot_is_ours)
+        if self._check_mode:
+            return self._forecast(disk, prepared)
+        workspace, lock = self._take(disk, workspace)
+        if lock is None:
+            return self._attach(workspace, disk)
+        if not _is_still(disk, self._inspect(), workspace.in_place):
+            os.close(lock)
+            return self.run()
+        job.clean_up(workspace)
+        if situation.is_partial:
+            clean_external(
+                dict.fromkeys(set(prepared.job.external) & set(leads(disk)), False), workspace.rights
+            )
+        # The worker may have fewer rights than we have where these lie.
+        for path, missing in prepared.job.external.items():
+            if missing and not os.path.lexists(path):
+                make_external(path, workspace.rights)
+        token = job.start(prepared.job, workspace, lock, prepared.programs, self._options.timeout)
+        return self._wait_for(workspace, token, disk)
+
+    def _forecast(self, disk: DataDirectory, prepared: Prepared) -> dict[str, Any]:
+        how_much = "a number of bytes not known yet" if prepared.bytes is None else size(prepared.bytes)
+        return self._result(
+            disk,
+            action="cloned",
+            reason=f"{prepared.job.reason}; {how_much} would come from {self._upstream.place}, "
+            f"and {size(prepared.free)} are free",
+            changed=True,
+            bytes=prepared.bytes,
+            free_bytes=prepared.free,
+            moved_aside_to=prepared.job.moved_aside_to,
+        )
+
+    def _take(self, disk: DataDirectory, workspace: Workspace) -> tuple[Workspace, int | None]:
+        """Make the workspace and lock it; no lock if another clone was faster."""
+        if workspace.in_place:
+            self._take_mount_point(disk.real_path)
+        else:
+            self._make_parents(os.path.dirname(disk.real_path))
+        workspace = replace(workspace, rights=Rights.over(os.path.dirname(workspace.path), self._owner))
+        workspace.create()
+        return workspace, workspace.try_lock()
+
+    def _make_parents(self, parent: str) -> None:
+        if os.path.isdir(parent):
+            return
+        self._make_parents(os.path.dirname(parent))
+        with Rights.over(os.path.dirname(parent), self._owner).beside():
+            make_directory(parent, self._owner, _PARENT_MODE)
+
+    def _take_mount_point(self, path: str) -> None:
+        """A new file system belongs to root and is open to all; a server accepts neither."""
+        entry = os.stat(path)
+        wrong = entry.st_uid != self._owner.uid or stat.S_IMODE(entry.st_mode) not in _SERVER_MODES
+        if wrong and not set(os.listdir(path)) - NOT_DATA:
+            take_directory(path, self._owner, OWNER_ONLY, expected_uid=entry.st_uid)
+
+    def _finish(self, disk: DataDirectory, workspace: Workspace, decided: Plan) -> dict[str, Any]:
+        if self._check_mode:
+            stamp = workspace.read(COMPLETE) or {}
+            return self._result(
+                disk, action="finished", reason=decided.reason, changed=True, bytes=stamp.get("bytes")
+            )
+        lock = workspace.try_lock()
+        if lock is None:
+            return self._attach(workspace, disk)
+        done = job.finish(disk.real_path, workspace, lock)
+        return self._result(disk, action="finished", reason=decided.reason, changed=True, **done)
+
+    # --- wait and report ---
+
+    @staticmethod
+    def _is_about(workspace: Workspace, token: str) -> bool:
+        return workspace.exists() and (workspace.read(JOB) or {}).get("token") == token
+
+    def _attach(self, workspace: Workspace, disk: DataDirectory) -> dict[str, Any]:
+        """Another run clones here: the same copy is waited for, any other is refused."""
+        record = workspace.read(JOB) or {}
+        asked = {"upstream": self._upstream.place, "slot": self._options.copy.slot}
+        if any(record.get(name, value) != value for name, value in asked.items()):
+            raise Refusal(
+                f"another clone into '{disk.path}' is running, from {record.get('upstream')} through slot "
+                f"'{record.get('slot')}': wait for its end, or end it"
+            )
+        reason = "another run is already cloning into this data directory"
+        if self._check_mode:
+            return self._result(disk, action="cloning", reason=reason, changed=True, **self._how_far(disk))
+        return self._wait_for(workspace, str(record.get("token", "")), disk)
+
+    def _wait_for(self, workspace: Workspace, token: str, disk: DataDirectory) -> dict[str, Any]:
+        reason = str((workspace.read(JOB) or {}).get("reason", ""))
+        if not job.wait(workspace, self._options.wait):
+            return self._result(
+                disk, action="cloning", reason=reason, changed=True, job=token, **self._how_far(disk)
+            )
+        outcome = job.Outcome.read(workspace)
+        job.tidy(workspace)
+        if outcome.result is not None:
+            return self._result(disk, action="cloned", reason=reason, changed=True, **outcome.result)
+        raise WalstreamError(
+            outcome.error
+            or f"the clone into '{disk.path}' was killed before its end; nothing was changed: run again"
+        )
+
+    def _how_far(self, disk: DataDirectory) -> dict[str, Any]:
+        return {"progress": read_progress(disk.real_path, self._owner, time.time())}
+
+    def _result(
+        self, disk: DataDirectory, *, action: str, reason: str, changed: bool, **more: Any
+    ) -> dict[str, Any]:
+        basebackup = {
+            "action": action,
+            "reason": reason,
+            "data_directory": self._options.data_directory,
+            "upstream": self._upstream.place,
+            "system_identifier": disk.system_identifier,
+            "timeline": disk.timeline,
+            "start_lsn": None,
+            "bytes": 0,
+            "seconds": 0.0,
+            "moved_aside_to": None,
+            **more,
+        }
+        return {"changed": changed, "basebackup": basebackup, "diff": self._difference(disk, changed)}
+
+    def _difference(self, disk: DataDirectory, changed: bool) -> dict[str, str]:
+        before = f"{disk.path}: {disk.state.value}"
+        if disk.system_identifier:
+            before += f" of cluster {disk.system_identifier}, timeline {disk.timeline}"
+        kind = "standby" if self._options.desired.standby else "copy"
+        after = f"{disk.path}: {kind} of the cluster at {self._upstream.place}" if changed else before
+        return {"before": before + "\n", "after": after + "\n"}
+
+
+def _is_still(before: DataDirectory, now: DataDirectory, in_place: bool) -> bool:
+    """Whether the decision still holds, now that nobody else clones: the disk was read before the lock was taken."""
+    same = (before.state, before.system_identifier, before.running) == (
+        now.state,
+        now.system_identifier,
+        now.running,
+    )
+    return same or (in_place and before.state is State.EMPTY and now.state is State.PARTIAL)

@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A clone outlives the connection that asked for it: it runs in a process of its own, and others wait for it.
+
+The worker holds the workspace's lock for as long as it lives. Whoever wants to know how it ended
+waits for the lock and reads `progress.json`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Callable, NoReturn
+
+from ansible_collections.walstream.postgresql.plugins.module_utils._clone.copy import (
+    Clone,
+    Job,
+    clean_external,
+    links_of,
+    make_room,
+    put_into_place,
+    result_of,
+)
+from ansible_collections.walstream.postgresql.plugins.module_utils._clone.move_aside import Move, carry_out
+from ansible_collections.walstream.postgresql.plugins.module_utils._clone.progress import DONE, FAILED
+from ansible_collections.walstream.postgresql.plugins.module_utils._clone.reporter import Reporter
+from ansible_collections.walstream.postgresql.plugins.module_utils._clone.workspace import (
+    COMPLETE,
+    JOB,
+    MOVES,
+    PROGRESS,
+    Workspace,
+)
+from ansible_collections.walstream.postgresql.plugins.module_utils._errors import WalstreamError
+from ansible_collections.walstream.postgresql.plugins.module_utils._postgresql.programs import Programs
+from ansible_collections.walstream.postgresql.plugins.module_utils._system.processes import (
+    end_marked,
+    marked_with,
+)
+from ansible_collections.walstream.postgresql.plugins.module_utils._system.supervised import Supervisor
+
+LOOK_EVERY = 0.03
+REPORT_KEPT_FOR = 30.0
+"""Seconds that the worker leaves its report for somebody to read before it removes it itself."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a clone ended; `result` or `error`, or neither if it was killed."""
+
+    token: str
+    result: dict[str, Any] | None = None
+    error: str | None = None
+
+    @classmethod
+    def read(cls, workspace: Workspace) -> Outcome:
+        last = workspace.read(PROGRESS) or {}
+        return cls(str(last.get("token", "")), last.get("result"), last.get("error"))
+
+
+def start(job: Job, workspace: Workspace, lock: int, programs: Programs, timeout: float | None = None) -> str:
+    """Start the worker and return the clone's token. The lock goes over to the worker."""
+    token = uuid.uuid4().hex
+    workspace.clear()
+    record = {
+        "token": token,
+        "data_directory": job.data_directory,
+        "real_path": job.real_path,
+        "upstream": job.upstream,
+        "slot": job.copy.slot,
+        "system_identifier": job.system_identifier,
+        "external": dict(job.external),
+        "reason": job.reason,
+    }
+    workspace.write(JOB, record, durable=True)
+    # From now on nobody who looks finds nothing.
+    reporter = Reporter(workspace, token, time.time)
+
+    def work() -> None:
+        workspace.rights.settle()
+        supervisor = Supervisor(workspace.rights.owner, token, timeout)
+        _work(Clone(job, workspace, programs, supervisor, reporter), lock)
+
+    _detach(lock, work)
+    os.close(lock)
+    return token
+
+
+def wait(workspace: Workspace, seconds: float | None) -> bool:
+    """Wait until no clone works here any more; False if `seconds` were over first."""
+    deadline = None if seconds is None else time.monotonic() + seconds
+    while workspace.exists() and workspace.is_locked():
+        if deadline is not None and time.monotonic() >= deadline:
+            return False
+        time.sleep(LOOK_EVERY)
+    return True
+
+
+def tidy(workspace: Workspace) -> None:
+    """Remove what a clone that is over has left, except a complete copy. Not while another one works here."""
+    if not workspace.exists():
+        return
+    lock = workspace.try_lock()
+    if lock is None:
+        return
+    try:
+        if not (workspace.read(COMPLETE) and os.path.lexists(workspace.data)):
+            clean_up(workspace)
+            workspace.remove()
+    finally:
+        os.close(lock)
+
+
+def clean_up(workspace: Workspace) -> None:
+    """End what an interrupted clone has left running, complete its moves, and empty the directories that it filled.
+
+    A copy that is already in its place keeps them: that is one which is complete and no longer in the workspace.
+    """
+    end_orphans(workspace)
+    resume_moves(workspace)
+    if os.path.lexists(workspace.data):
+        workspace.forget(COMPLETE)  # from here on it is no longer whole
+    elif workspace.read(COMPLETE):
+        return
+    clean_external(_external(workspace.read(JOB) or {}), workspace.rights)
+
+
+def has_orphans(workspace: Workspace) -> bool:
+    """Whether a worker that was killed has left programs running. Only where no clone works."""
+    token = (workspace.read(JOB) or {}).get("token")
+    with workspace.rights.beneath():
+        return bool(token and marked_with(str(token)))
+
+
+def end_orphans(workspace: Workspace) -> None:
+    """End them: an orphaned WAL receiver keeps the slot active. Only for the holder of the lock."""
+    token = (workspace.read(JOB) or {}).get("token")
+    with workspace.rights.beneath():
+        ended = not token or end_marked(str(token))
+    if not ended:
+        raise WalstreamError(
+            f"processes of an interrupted clone in '{workspace.path}' cannot be ended: end them, and run again"
+        )
+
+
+def resume_moves(workspace: Workspace) -> None:
+    """Complete the moves that an interrupted clone had begun: half of a cluster in each of two places helps nobody."""
+    planned = (workspace.read(MOVES) or {}).get("moves")
+    in_its_place = workspace.read(COMPLETE) and not os.path.lexists(workspace.data)
+    if planned and not in_its_place:
+        carry_out([Move.from_dict(move) for move in planned], workspace.rights)
+    workspace.forget(MOVES)
+
+
+def _external(record: Mapping[str, Any]) -> dict[str, bool]:
+    """What the clone filled outside, except for what the cluster that is in its place uses by now."""
+    found = record.get("external")
+    used = links_of(str(record.get("real_path", "")))
+    return {
+        str(path): bool(missing)
+        for path, missing in (found.items() if isinstance(found, dict) else ())
+        if os.path.realpath(str(path)) not in used
+    }
+
+
+def finish(real_path: str, workspace: Workspace, lock: int) -> dict[str, Any]:
+    """Put the complete copy of an interrupted clone into its place."""
+    began = time.monotonic()
+    try:
+        stamp = workspace.read(COMPLETE) or {}
+        end_orphans(workspace)
+        resume_moves(workspace)
+        put_into_place(real_path, workspace)
+        workspace.remove()
+    finally:
+        os.close(lock)
+    return result_of(stamp, time.monotonic() - began)
+
+
+def _work(clone: Clone, lock: int) -> None:
+    """The worker's life. It always leaves a report, unless it is killed outright."""
+    job, workspace, reporter = clone.job, clone.workspace, clone.reporter
+    try:
+        clone.make()
+        if job.moves and not job.moves_first:
+            make_room(job.moves, workspace)
+        stamp = workspace.read(COMPLETE) or {}
+        put_into_place(job.real_path, workspace)
+        reporter.end(DONE, result=result_of(stamp, reporter.seconds))
+    except BaseException as error:
+        sentence = str(error)
+        if isinstance(error, OSError):
+            sentence = f"the clone into '{job.data_directory}' failed: {error.strerror} ('{error.filename}')"
+        elif not isinstance(error, WalstreamError):
+            sentence = f"the clone into '{job.data_directory}' was ended by {type(error).__name__}: {error}"
+        if not workspace.read(COMPLETE):
+            with contextlib.suppress(OSError):
+                clean_external(job.external, workspace.rights)
+                workspace.discard_copy()
+        reporter.end(FAILED, error=sentence)
+    os.close(lock)
+    _leave_no_report(workspace, reporter.token)
+
+
+def _leave_no_report(workspace: Workspace, token: str) -> None:
+    """If nobody comes for the report, because the connection was lost, do not leave it lying around."""
+    deadline = time.monotonic() + REPORT_KEPT_FOR
+    while time.monotonic() < deadline:
+        time.sleep(0.5)
+        if not workspace.exists() or Outcome.read(workspace).token != token:
+            return
+    with contextlib.suppress(OSError, WalstreamError):
+        tidy(workspace)
+
+
+def _detach(lock: int, work: Callable[[], None]) -> None:
+    """Run `work` in a process that belongs to nobody: no parent, no terminal, no open file but the lock."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)
+        return
+    try:
+        os.setsid()
+        if os.fork() == 0:
+            _become_worker(lock, work)
+    finally:
+        os._exit(0)
+
+
+def _become_worker(lock: int, work: Callable[[], None]) -> NoReturn:
+    os.chdir("/")
+    os.umask(0o077)
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(nowhere, descriptor)
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) > 2 and int(name) != lock:  # noqa: PLR2004
+            with contextlib.suppress(OSError):
+                os.close(int(name))
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        work()
+    finally:
+        os._exit(0)
+
+
+def _stop(_number: int, _frame: Any) -> NoReturn:
+    raise WalstreamError("the clone was told to stop; run again to begin anew")

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The options of the module `basebackup`, in the types that are worked with."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.walstream.postgresql.plugins.module_utils._clone.plan import Desired
+from ansible_collections.walstream.postgresql.plugins.module_utils._postgresql.conninfo import to_string
+from ansible_collections.walstream.postgresql.plugins.module_utils._postgresql.programs import Copy
+from ansible_collections.walstream.postgresql.plugins.module_utils._system.accounts import User
+from ansible_collections.walstream.postgresql.plugins.module_utils._upstream.walsender import keywords_from
+
+
+@dataclass(frozen=True)
+class Options:
+    """The module's options, in the types that are worked with."""
+
+    data_directory: str
+    upstream: Mapping[str, Any]
+    owner: User
+    desired: Desired
+    copy: Copy
+    verify: bool = True
+    bin_directory: str | None = None
+    source_bytes: int | None = None
+    source_tablespaces: list[str] | None = None
+    timeout: float | None = None
+    wait: float | None = None
+    job: str | None = None
+
+    @classmethod
+    def from_params(cls, params: Mapping[str, Any], check_mode: bool = False) -> Options:
+        owner = User.named(params["owner"])
+        keywords = keywords_from(params["upstream"])
+        login = _login_of_a_check(keywords, params["password"], owner) if check_mode else keywords
+        copy = Copy(
+            conninfo=to_string({key: value for key, value in keywords.items() if key != "dbname"}),
+            target="",
+            slot=params["slot"],
+            wal_directory=_normal(params["wal_directory"]),
+            tablespace_mapping={
+                os.path.normpath(old): os.path.normpath(new)
+                for old, new in (params["tablespace_mapping"] or {}).items()
+            },
+            max_rate=params["max_rate"],
+            checkpoint=params["checkpoint"],
+            compression=params["compression"],
+        )
+        return cls(
+            data_directory=params["data_directory"],
+            upstream=login,
+            owner=owner,
+            desired=Desired(params["standby"], params["replace"], params["verify"]),
+            copy=copy,
+            verify=params["verify"],
+            bin_directory=params["bin_directory"],
+            source_bytes=params["source_bytes"],
+            source_tablespaces=params["source_tablespaces"],
+            timeout=params["timeout"] or None,
+            wait=params["wait"],
+            job=params["job"],
+        )
+
+
+def _login_of_a_check(keywords: Mapping[str, Any], password: str | None, owner: User) -> Mapping[str, Any]:
+    """A check comes before the run that writes the password file; it starts no program that would show a password."""
+    with owner.effective():
+        if not password or os.path.exists(keywords.get("passfile", "")):
+            return keywords
+    return {**{key: value for key, value in keywords.items() if key != "passfile"}, "password": password}
+
+
+def _normal(path: str | None) -> str | None:
+    return os.path.normpath(path) if path else None

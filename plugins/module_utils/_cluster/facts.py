@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a host knows about one cluster: its files, its data directory, and what its server says. Reads only."""
+
+from __future__ import annotations
+
+import shutil
+from typing import Any
+
+from ansible_collections.walstream.postgresql.plugins.module_utils._data_directory import inspection
+from ansible_collections.walstream.postgresql.plugins.module_utils._errors import WalstreamError
+from ansible_collections.walstream.postgresql.plugins.module_utils._layout.base import Layout, Paths, Wish
+from ansible_collections.walstream.postgresql.plugins.module_utils._layout.choice import resolve
+from ansible_collections.walstream.postgresql.plugins.module_utils._layout.host import (
+    Host,
+    discover,
+    parse_version,
+)
+from ansible_collections.walstream.postgresql.plugins.module_utils._postgresql import conninfo, guc_file
+from ansible_collections.walstream.postgresql.plugins.module_utils._postgresql.postmaster import (
+    Postmaster,
+    running_postmaster,
+)
+from ansible_collections.walstream.postgresql.plugins.module_utils._postgresql.server import (
+    CannotConnect,
+    Login,
+    QueryFailed,
+    Server,
+    connect,
+)
+from ansible_collections.walstream.postgresql.plugins.module_utils._system import configuration_files
+from ansible_collections.walstream.postgresql.plugins.module_utils._system.accounts import User, current_user
+from ansible_collections.walstream.postgresql.plugins.module_utils._system.command import system_runner
+
+DEFAULT_PORT = 5432
+
+SETTINGS = (
+    *("wal_level", "max_wal_senders", "max_replication_slots", "max_connections", "max_worker_processes"),
+    *("max_prepared_transactions", "max_locks_per_transaction", "wal_keep_size", "max_slot_wal_keep_size"),
+    *("hot_standby", "hot_standby_feedback", "recovery_min_apply_delay", "primary_slot_name", "cluster_name"),
+    *("synchronous_standby_names", "synchronous_commit", "listen_addresses", "port", "password_encryption"),
+    *("wal_log_hints", "data_checksums", "full_page_writes", "archive_mode", "ssl", "shared_buffers"),
+    *("timezone", "log_timezone", "datestyle", "default_text_search_config"),
+    *("lc_messages", "lc_monetary", "lc_numeric", "lc_time"),
+)
+"""The parameters that decisions about replication are made on, and those that initdb chooses for a host."""
+
+_IDENTITY = """
+SELECT current_setting('server_version') AS server_version,
+       pg_is_in_recovery() AS in_recovery,
+       (SELECT system_identifier::text FROM pg_control_system()) AS system_identifier,
+       CASE WHEN pg_is_in_recovery()
+            THEN (SELECT greatest(checkpoint.timeline_id, recovery.min_recovery_end_timeline)
+                    FROM pg_control_checkpoint() AS checkpoint, pg_control_recovery() AS recovery)
+            ELSE ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int
+       END AS timeline
+"""
+_SIZE = """
+SELECT (sum(pg_database_size(oid)) + pg_tablespace_size('pg_global'))::bigint AS bytes FROM pg_database
+"""
+_PARAMETERS = """
+SELECT lower(name) AS name, current_setting(name) AS value, pending_restart
+  FROM pg_settings WHERE lower(name) = ANY (%s) OR pending_restart
+"""
+_STANDBYS = """
+SELECT application_name, state, sync_state, host(client_addr) AS client_address
+  FROM pg_stat_replication ORDER BY application_name
+"""
+_SLOTS = """
+SELECT slot_name, slot_type, active, restart_lsn::text AS restart_lsn, wal_status
+  FROM pg_replication_slots ORDER BY slot_name
+"""
+_TABLESPACES = """
+SELECT spcname AS name, pg_tablespace_location(oid) AS location
+  FROM pg_tablespace WHERE pg_tablespace_location(oid) <> '' ORDER BY spcname
+"""
+
+
+def look_around() -> Host:
+    """This host. Programs are asked only for what no name of a folder tells."""
+    run = system_runner(current_user())
+    return discover(
+        version_of=lambda folder: parse_version(run([f"{folder}/postgres", "--version"]).stdout),
+        apt_policy=lambda: (
+            run(["apt-cache", "policy", "postgresql"]).stdout if shutil.which("apt-cache") else ""
+        ),
+    )
+
+
+def facts(wish: Wish, port: int | None) -> dict[str, Any]:
+    """The return value of `cluster_info`."""
+    host = look_around()
+    layout = resolve(wish, host)
+    owner = owner_of(wish)
+    paths = layout.paths
+    data = inspection.inspect(paths.data_directory, owner or current_user(), paths.bin_directory or None)
+    result = {
+        "installed_versions": sorted(host.installed),
+        "missing_packages": host.missing_packages(paths.version, paths.bin_directory),
+        "distribution": host.distribution,
+        "distribution_codename": host.codename,
+        "owner": paths.owner,
+        "owner_exists": owner is not None,
+        **located(layout, owner, port),
+        "data": data.as_dict(),
+        "running": data.running,
+    }
+    postmaster = running_postmaster(paths.data_directory)
+    result.update(_server_facts(postmaster, owner) if data.running else {"reachable": False})
+    if "settings" not in result:
+        configured = paths.configuration().effective()
+        result["settings"] = {name: configured[name].value for name in SETTINGS if name in configured}
+    return result
+
+
+def located(layout: Layout, owner: User | None, port: int | None = None) -> dict[str, Any]:
+    """Where everything of a cluster is, which `cluster` returns too."""
+    paths = layout.paths
+    configuration = paths.configuration()
+    postmaster = running_postmaster(paths.data_directory)
+    return {
+        "layout": layout.name,
+        "version": paths.version,
+        "cluster": paths.cluster,
+        "bin_directory": paths.bin_directory,
+        "data_directory": paths.data_directory,
+        **configuration_facts(paths, configuration),
+        "service": layout.service(owner).name if owner and paths.bin_directory else None,
+        "port": configured_port(configuration, port),
+        "socket_directory": socket_directory(postmaster, configuration),
+    }
+
+
+def configuration_facts(paths: Paths, configuration: guc_file.Configuration) -> dict[str, Any]:
+    """The files that other tasks and people look for."""
+    with configuration_files.acting_as(paths.owner):
+        ours = guc_file.parse(configuration_files.read(paths.settings_file) or "")
+    beneath = configuration.effective(without={paths.settings_file})
+    hba_file = paths.file_named("hba_file", "pg_hba.conf", configuration)
+    return {
+        "config_directory": paths.config_directory,
+        "config_file": paths.config_file,
+        "settings_file": paths.settings_file,
+        "hba_file": hba_file,
+        "hba_keeper": configuration_files.keeper_of(hba_file, paths.owner),
+        "ident_file": paths.file_named("ident_file", "pg_ident.conf", configuration),
+        "log_file": paths.log_file,
+        "configured": paths.has_configuration,
+        "configuration_problems": list(configuration.problems),
+        "managed_settings": {setting.name: guc_file.masked(setting.value) for setting in ours},
+        "settings_beneath": {name: beneath[name].value for name in SETTINGS if name in beneath},
+    }
+
+
+def owner_of(wish: Wish) -> User | None:
+    """The server's account; None on a host that does not have it yet."""
+    try:
+        return User.named(wish.owner)
+    except WalstreamError:
+        return None
+
+
+def configured_port(configuration: guc_file.Configuration, wanted: int | None) -> int:
+    said = configuration.value("port")
+    return int(said) if said.isdigit() else wanted or DEFAULT_PORT
+
+
+def socket_directory(postmaster: Postmaster | None, configuration: guc_file.Configuration) -> str:
+    """Where the server listens, or will; empty for the default that was built in."""
+    if postmaster:
+        return postmaster.socket_directory
+    return configuration.value("unix_socket_directories").split(",")[0].strip().strip('"')
+
+
+def local_login(postmaster: Postmaster, owner: str) -> Login:
+    """The superuser's login to a running server. One without sockets is reached over the loopback address."""
+    return Login.local(postmaster.port, owner, postmaster.socket_directory or "localhost")
+
+
+def _server_facts(postmaster: Postmaster | None, owner: User | None) -> dict[str, Any]:
+    if postmaster is None or owner is None:
+        return {"reachable": False, "unreachable_because": "its postmaster.pid does not say where it listens"}
+    try:
+        with connect(local_login(postmaster, owner.name)) as server:
+            return {"reachable": True, **server_facts(server)}
+    except (CannotConnect, QueryFailed, WalstreamError) as error:
+        return {"reachable": False, "unreachable_because": str(error)}
+
+
+def server_facts(server: Server) -> dict[str, Any]:
+    """What the server says about itself."""
+    parameters = server.rows(_PARAMETERS, [list(SETTINGS)])
+    return {
+        **(server.row(_IDENTITY) or {}),
+        "bytes": server.value(_SIZE),
+        "settings": {row["name"]: row["value"] for row in parameters if row["name"] in SETTINGS},
+        "pending_restart": sorted(row["name"] for row in parameters if row["pending_restart"]),
+        "standbys": server.rows(_STANDBYS),
+        "slots": server.rows(_SLOTS),
+        "upstream": conninfo.to_keywords(str(server.value("SELECT current_setting('primary_conninfo')"))),
+        "tablespaces": server.rows(_TABLESPACES),
+    }

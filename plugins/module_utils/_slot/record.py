@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which slots of a server are ours to drop: a small file, beside the data directory, of those that we made.
+
+A server does not say who made a slot, and a slot that somebody else made may be the only thing that keeps the WAL
+of a replica we know nothing about.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+from collections.abc import Iterable
+
+from ansible_collections.walstream.postgresql.plugins.module_utils._errors import WalstreamError
+from ansible_collections.walstream.postgresql.plugins.module_utils._system import files
+from ansible_collections.walstream.postgresql.plugins.module_utils._system.accounts import User
+
+
+def read(path: str) -> list[str]:
+    """The names in the record; none where there is no record, or where it cannot be understood."""
+    try:
+        names = json.loads(files.read_file(path) or "[]")
+    except ValueError:
+        return []
+    return sorted({str(name) for name in names}) if isinstance(names, list) else []
+
+
+def add(path: str, name: str) -> None:
+    """Note a slot that is about to be made: a note too many does no harm, one too few leaks a slot."""
+    _write(path, {*read(path), name})
+
+
+def discard(path: str, name: str) -> None:
+    """Strike a slot that is gone."""
+    _write(path, set(read(path)) - {name})
+
+
+def _write(path: str, names: Iterable[str]) -> None:
+    text = json.dumps(sorted(names)) + "\n"
+    if files.read_file(path) == text:
+        return
+    try:
+        # As the owner of the folder: nobody's link in it is followed with more rights than its owner has.
+        folder_owner = pwd.getpwuid(os.stat(os.path.dirname(path)).st_uid).pw_name
+        with User.named(folder_owner).effective():
+            files.write_file(path, text, durable=True)
+    except (OSError, KeyError) as error:
+        raise WalstreamError(f"cannot write the record of our slots, {path}: {error}") from None
