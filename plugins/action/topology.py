@@ -12,6 +12,7 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._errors impor
 from ansible_collections.walstream.postgresql.plugins.plugin_utils import (
     _contradictions,
     _desired,
+    _due,
     _topology,
 )
 
@@ -34,11 +35,14 @@ class ActionModule(ActionBase):
             contradiction = _contradictions.first(topology, found)
             if contradiction:
                 raise WalstreamError(contradiction + "; nothing was changed")
+            nodes = {name: _desired.node(topology, name, found) for name in topology.nodes}
             result["topology"] = {
                 "primary": topology.primary.name,
                 "levels": self._levels(topology),
                 "synchronous_standby_names": topology.synchronous_standby_names,
-                "nodes": {name: _desired.node(topology, name, found) for name in topology.nodes},
+                "synchronous_is_due": _due.is_synchronous_due(topology, found),
+                "is_as_declared": not any({*node["due"]} - {_due.CERTIFICATES} for node in nodes.values()),
+                "nodes": nodes,
             }
         except WalstreamError as error:
             raise AnsibleActionFail(str(error)) from None
@@ -53,11 +57,12 @@ class ActionModule(ActionBase):
         of_the_play = self._of_the_play(task_vars, hostvars[here])
         variables: dict[str, dict[str, Any]] = {}
         for name in members:
-            values = {key: hostvars[name][key] for key in READ if key in hostvars[name]}
+            of_host = hostvars[name]  # each look-up gathers all its variables anew
+            values = {key: of_host[key] for key in READ if key in of_host}
             values.update(of_the_play)
             if name == here:
                 values.update({key: self._template(task_vars[key]) for key in READ if key in task_vars})
-            values.setdefault("replication_host", hostvars[name].get("ansible_host", name))
+            values.setdefault("replication_host", of_host.get("ansible_host", name))
             variables[name] = values
         if here not in members and here != "localhost":
             raise WalstreamError(
@@ -83,12 +88,8 @@ class ActionModule(ActionBase):
         """What earlier tasks registered under `variable`, by host."""
         if not variable:
             return {}
-        hostvars = task_vars["hostvars"]
-        return {
-            name: hostvars[name][variable]["cluster_info"]
-            for name in topology.nodes
-            if "cluster_info" in hostvars[name].get(variable, {})
-        }
+        registered = {name: task_vars["hostvars"][name].get(variable, {}) for name in topology.nodes}
+        return {name: one["cluster_info"] for name, one in registered.items() if "cluster_info" in one}
 
     @staticmethod
     def _levels(topology: _topology.Topology) -> list[list[str]]:

@@ -88,6 +88,17 @@ options:
   slot:
     description: The slot on the upstream (C(primary_slot_name)). An empty text removes it.
     type: str
+  hba:
+    description:
+      - Rules for logins, as lines of C(pg_hba.conf), in the order in which they are to be tried.
+      - Without this option the file stays as it is. An empty list takes our rules out.
+      - They stand in a block of their own at the top of the file, because the first rule that matches decides. Every
+        other line stays.
+      - A running server loads them. Where it would not, or would let O(owner) log in no more, the former ones are put
+        back and the task fails.
+    type: list
+    elements: str
+    version_added: 0.2.0
   restart:
     description: Whether a running server may be restarted. With V(false) RV(cluster.pending_restart) names what waits.
     type: bool
@@ -205,10 +216,6 @@ cluster:
       description: The file with the rules for logins.
       type: str
       sample: /etc/postgresql/15/main/pg_hba.conf
-    hba_keeper:
-      description: Whose rights a change of it needs, the server's user or root.
-      type: str
-      sample: postgres
     ident_file:
       description: The file with the maps of user names.
       type: str
@@ -231,7 +238,6 @@ cluster:
       sample: /var/run/postgresql
 """
 
-from dataclasses import asdict
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -276,6 +282,7 @@ def intent_of(params: dict[str, Any], version: int | None) -> Intent:
             data_checksums=params["data_checksums"],
             wal_directory=params["wal_directory"],
         ),
+        rules=params["hba"],
         initialize=params["initialize"],
         restart=params["restart"],
         timeout=params["timeout"],
@@ -284,17 +291,21 @@ def intent_of(params: dict[str, Any], version: int | None) -> Intent:
 
 def shown(layout: Layout, owner: User, outcome: Outcome) -> dict[str, Any]:
     found = facts.located(layout, owner)
-    said = asdict(outcome)
-    before, after = said.pop("before"), said.pop("after")
-    return {
-        "changed": bool(outcome.actions),
-        "cluster": {**found, **said},
-        "diff": {
+    before, after = guc_file.masked(outcome.before), guc_file.masked(outcome.after)
+    differences = [
+        {
             "before_header": found["settings_file"],
             "after_header": found["settings_file"],
-            "before": guc_file.masked(before),
-            "after": guc_file.masked(after) + "".join(f"# {action}\n" for action in outcome.actions),
-        },
+            "before": before,
+            "after": after + "".join(f"# {action}\n" for action in outcome.actions),
+        }
+    ]
+    if outcome.rules and not outcome.rules.is_settled:
+        differences.append(outcome.rules.difference())
+    return {
+        "changed": bool(outcome.actions),
+        "cluster": {**found, **outcome.said()},
+        "diff": differences,
     }
 
 
@@ -325,6 +336,7 @@ def main() -> None:
             "keep": {"type": "list", "elements": "str", "default": []},
             "upstream": {"type": "dict"},
             "slot": {"type": "str"},
+            "hba": {"type": "list", "elements": "str"},
             "restart": {"type": "bool", "default": True},
             "timeout": {"type": "int", "default": 60},
         },

@@ -26,6 +26,52 @@ options:
   towards:
     description: Another host, by name or address. RV(cluster_info.source_address) is how it sees this one.
     type: str
+  logins:
+    description: Roles that should be able to log in, for RV(cluster_info.stale_logins).
+    type: list
+    elements: dict
+    default: []
+    version_added: 0.2.0
+    suboptions:
+      name:
+        description: Name of the role.
+        type: str
+        required: true
+      password:
+        description: Its password. Without one only the role and its attributes are looked at.
+        type: str
+      replication:
+        description: Whether it must be allowed to replicate.
+        type: bool
+        default: false
+  passfile:
+    description:
+      - Lines of the password file C(<data_directory>.pgpass), as M(walstream.postgresql.passfile) takes them, for
+        RV(cluster_info.passfile_current). An empty list means that there should be no such file.
+    type: list
+    elements: dict
+    version_added: 0.2.0
+    suboptions:
+      host:
+        description: Host name.
+        type: str
+        default: "*"
+      port:
+        description: Port.
+        type: str
+        default: "*"
+      database:
+        description: Database. A replication login asks for C(replication).
+        type: str
+        default: "*"
+      user:
+        description: Role.
+        type: str
+        default: "*"
+      password:
+        description: The password.
+        type: str
+        required: true
 seealso:
   - module: walstream.postgresql.cluster
   - module: walstream.postgresql.data_directory_info
@@ -115,10 +161,6 @@ cluster_info:
       description: The file with the rules for logins.
       type: str
       sample: /etc/postgresql/15/main/pg_hba.conf
-    hba_keeper:
-      description: Whose rights a change of it needs, the server's user or root.
-      type: str
-      sample: postgres
     ident_file:
       description: The file with the maps of user names.
       type: str
@@ -140,6 +182,16 @@ cluster_info:
       description: What our settings file says.
       type: dict
       sample: {wal_level: replica}
+    overridden_settings:
+      description: Parameters of our settings file that a later line, or C(ALTER SYSTEM), gives another value.
+      type: list
+      elements: str
+      sample: []
+    managed_hba:
+      description: The rules of our block at the top of RV(cluster_info.hba_file).
+      type: list
+      elements: str
+      sample: ['host  replication  "replicator"  192.0.2.12/32  scram-sha-256']
     settings_beneath:
       description: What other files say of RV(cluster_info.settings), and what holds wherever ours does not speak.
       type: dict
@@ -163,6 +215,15 @@ cluster_info:
       type: list
       elements: str
       sample: [replica1]
+    passfile_current:
+      description: Whether C(<data_directory>.pgpass) is exactly what O(passfile) declares. Null without that option.
+      type: bool
+      sample: true
+    clone_leftovers:
+      description: Folders that a base backup of ours has left beside the data directory or in it, or works in now.
+      type: list
+      elements: str
+      sample: []
     data:
       description: What the data directory is, as in M(walstream.postgresql.data_directory_info).
       type: dict
@@ -210,6 +271,20 @@ cluster_info:
       type: list
       elements: str
       sample: []
+    unloaded_files:
+      description: Configuration, rules and certificates that are newer than what the server has loaded.
+      type: list
+      elements: str
+      sample: []
+    stale_logins:
+      description: Roles of O(logins) that are missing or not as declared, as far as can be told without logging in.
+      type: list
+      elements: str
+      sample: []
+    receiver:
+      description: The WAL receiver of a standby, from C(pg_stat_wal_receiver). Null where there is none.
+      type: dict
+      sample: {status: streaming, sender_host: db1, sender_port: 5432, slot_name: replica1}
     standbys:
       description: Standbys and base backups that are connected.
       type: list
@@ -240,19 +315,29 @@ cluster_info:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.walstream.postgresql.plugins.module_utils._cluster.facts import facts
+from ansible_collections.walstream.postgresql.plugins.module_utils._cluster.facts import Questions, facts
+from ansible_collections.walstream.postgresql.plugins.module_utils._credentials.logins import (
+    LOGIN_OPTIONS,
+    DeclaredLogin,
+)
+from ansible_collections.walstream.postgresql.plugins.module_utils._credentials.passfile import (
+    ENTRY_OPTIONS,
+    Entry,
+    text_of,
+)
 from ansible_collections.walstream.postgresql.plugins.module_utils._layout.base import LAYOUT_OPTIONS, Wish
-from ansible_collections.walstream.postgresql.plugins.module_utils._layout.host import source_address
 from ansible_collections.walstream.postgresql.plugins.module_utils._module import run
-from ansible_collections.walstream.postgresql.plugins.module_utils._slot import record
 
 
 def work(module: AnsibleModule) -> dict[str, Any]:
     params = module.params
-    found = facts(Wish.from_params(params, params["cluster"]), params["port"])
-    found["source_address"] = source_address(params["towards"])
-    found["own_slots"] = record.read(f"{found['data_directory']}.slots")
-    return {"changed": False, "cluster_info": found}
+    asked = Questions(
+        port=params["port"],
+        towards=params["towards"],
+        logins=tuple(DeclaredLogin(**login) for login in params["logins"]),
+        passfile=None if params["passfile"] is None else text_of(Entry(**one) for one in params["passfile"]),
+    )
+    return {"changed": False, "cluster_info": facts(Wish.from_params(params, params["cluster"]), asked)}
 
 
 def main() -> None:
@@ -262,10 +347,18 @@ def main() -> None:
             "cluster": {"type": "str", "default": "main", "aliases": ["name"]},
             "port": {"type": "int"},
             "towards": {"type": "str"},
+            "logins": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": LOGIN_OPTIONS,
+                "no_log": True,
+            },
+            "passfile": {"type": "list", "elements": "dict", "options": ENTRY_OPTIONS, "no_log": True},
         },
         supports_check_mode=True,
     )
-    run(module, work)
+    run(module, work, unreturned=("logins", "passfile"))
 
 
 if __name__ == "__main__":

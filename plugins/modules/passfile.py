@@ -107,14 +107,6 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._module impor
 from ansible_collections.walstream.postgresql.plugins.module_utils._system.accounts import owner_for
 from ansible_collections.walstream.postgresql.plugins.module_utils._upstream import trial_login
 
-ENTRY_OPTIONS = {
-    "host": {"type": "str", "default": "*"},
-    "port": {"type": "str", "default": "*"},
-    "database": {"type": "str", "default": "*"},
-    "user": {"type": "str", "default": "*"},
-    "password": {"type": "str", "required": True, "no_log": True},
-}
-
 
 def work(module: AnsibleModule) -> dict[str, Any]:
     params = module.params
@@ -139,7 +131,12 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "path": {"type": "path", "required": True},
-            "entries": {"type": "list", "elements": "dict", "options": ENTRY_OPTIONS, "no_log": False},
+            "entries": {
+                "type": "list",
+                "elements": "dict",
+                "options": passfile.ENTRY_OPTIONS,
+                "no_log": False,
+            },
             "upstream": {"type": "dict"},
             "owner": {"type": "str", "default": "postgres"},
             "group": {"type": "str"},

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.walstream.postgresql.plugins.module_utils._errors import WalstreamError
-from ansible_collections.walstream.postgresql.plugins.plugin_utils import _hba, _tls
+from ansible_collections.walstream.postgresql.plugins.plugin_utils import _due, _hba, _tls
 from ansible_collections.walstream.postgresql.plugins.plugin_utils._topology import (
     REPLICA,
     Node,
@@ -37,6 +37,11 @@ SENDERS = tuple(10 * 2**step for step in range(8))
 def node(topology: Topology, name: str, found: Found) -> dict[str, Any]:
     """Everything that the roles need to know about the node `name`, without any password."""
     this = topology.nodes[name]
+    desired = _state(topology, this, found)
+    return {**desired, "due": _due.steps(topology, this, desired, found)}
+
+
+def _state(topology: Topology, this: Node, found: Found) -> dict[str, Any]:
     wanted = settings(topology, this, found)
     return {
         "name": this.name,
@@ -54,7 +59,7 @@ def node(topology: Topology, name: str, found: Found) -> dict[str, Any]:
         "apply_delayed": str(this["replication_apply_delay"]) not in ("0", "0s"),
         "downstreams": [
             {"name": other.name, "slot": other.slot, "application_name": other.application_name}
-            for other in topology.downstreams(name)
+            for other in topology.downstreams(this.name)
         ],
         "stale_slots": stale_slots(topology, this, found),
         "settings": wanted,
@@ -62,11 +67,6 @@ def node(topology: Topology, name: str, found: Found) -> dict[str, Any]:
         "lowers": lowers(this, wanted, found),
         "defaults": {"listen_addresses": "*"},
         "hba": hba_lines(topology, this, found),
-        "peers": [
-            {"host": other.host, "port": other.port}
-            for other in topology.nodes.values()
-            if other.name != name
-        ],
     }
 
 

@@ -15,8 +15,6 @@ from ansible_collections.walstream.postgresql.tests.end_to_end.harness import SL
 
 BOUNDARIES = (
     "Make and start the container",
-    "Allow the nodes that stream from here, and whom the inventory names",
-    "Load the changed rules",
     "Give the replication user, and the superuser where asked, a password",
     "Reserve WAL on the upstream",
     "Base backup",

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import pytest
+from ansible_collections.walstream.postgresql.plugins.module_utils._postgresql.hba_block import BEGIN, END
 
 PORT = 5544
 NAME = "alpha"
@@ -98,7 +99,7 @@ def test_a_change_that_needs_a_reload(declared):
     change = {"settings": {"work_mem": "8MB"}, "purge": False}
     foreseen = declared(check=True, diff=True, **change)
     assert foreseen["cluster"]["actions"] == ["configured", "reloaded"]
-    assert "work_mem = 8MB" in foreseen["diff"]["after"]
+    assert "work_mem = 8MB" in foreseen["diff"][0]["after"]
     assert "work_mem" not in declared.settings()
     assert declared(**change)["cluster"]["actions"] == ["configured", "reloaded"]
     assert declared.node.psql("SHOW work_mem") == "8MB"
@@ -116,6 +117,63 @@ def test_a_change_that_needs_a_restart(declared):
     assert declared(**change)["cluster"]["actions"] == ["restarted"]
     assert declared.node.psql("SHOW max_connections") == "60"
     assert not declared(**change)["changed"]
+
+
+REPLICATION = "host  replication  replicator  10.0.0.0/8  scram-sha-256"
+
+
+class TestRules:
+    def read(self, cluster):
+        return cluster.node.run("cat", f"{cluster.config_directory}/pg_hba.conf")
+
+    def test_come_first_and_leave_the_others(self, declared):
+        before = self.read(declared)
+        foreseen = declared(hba=[REPLICATION], check=True, diff=True)
+        assert foreseen["cluster"]["actions"] == ["rules loaded"]
+        assert REPLICATION in foreseen["diff"][1]["after"]
+        assert self.read(declared) == before
+        assert declared(hba=[REPLICATION])["cluster"]["actions"] == ["rules loaded"]
+        lines = self.read(declared).split("\n")
+        assert lines[1] == REPLICATION
+        assert "\n".join(lines[3:]) == before
+        first = "SELECT database::text || user_name::text FROM pg_hba_file_rules ORDER BY line_number LIMIT 1"
+        assert declared.node.psql(first) == "{replication}{replicator}"
+        assert declared.info()["managed_hba"] == [REPLICATION]
+        assert declared.info()["unloaded_files"] == []
+        assert not declared(hba=[REPLICATION])["changed"]
+        assert not declared()["changed"]
+        state = declared.node.run("stat", "-c", "%U %a", f"{declared.config_directory}/pg_hba.conf")
+        assert state == "postgres 640"
+        assert declared(hba=[])["changed"]
+        assert self.read(declared) == before
+
+    @pytest.mark.parametrize(
+        ("rule", "words"),
+        [
+            pytest.param("local  all  all  nonsense", "nonsense", id="that the server cannot read"),
+            pytest.param("local  all  postgres  reject", "pg_hba.conf rejects", id="that lock us out"),
+        ],
+    )
+    def test_are_taken_back(self, declared, rule, words):
+        before = self.read(declared)
+        refused = declared(hba=[rule])
+        assert refused["failed"]
+        assert words in refused["msg"]
+        assert "the former ones are in force again" in refused["msg"]
+        assert self.read(declared) == before
+        assert declared.node.psql("SELECT count(*) FROM pg_hba_file_rules WHERE error IS NOT NULL") == "0"
+        assert not declared()["changed"]
+
+    def test_of_a_killed_run_that_lock_us_out_are_mended(self, declared):
+        """Written and loaded, and nobody there to take them back: only what is declared next can."""
+        before = self.read(declared)
+        path = f"{declared.config_directory}/pg_hba.conf"
+        declared.node.write(path, f"{BEGIN}\nlocal all all reject\n{END}\n{before}", mode="0640")
+        declared.node.run("bash", "-c", f"kill -HUP $(head -1 {declared.data_directory}/postmaster.pid)")
+        assert "rejects" in declared(check=True)["msg"]
+        assert declared(hba=[])["cluster"]["actions"] == ["rules written", "reloaded"]
+        assert self.read(declared) == before
+        assert not declared(hba=[])["changed"]
 
 
 @pytest.mark.parametrize(
@@ -338,3 +396,26 @@ def test_a_host_without_the_version(servers, suite):
     assert found["data"]["state"] == "absent"
     failed = node.run_module("cluster", {"version": 12, "state": "started", "initialize": True})
     assert "PostgreSQL 12 is not installed" in failed["msg"]
+
+
+def test_what_else_one_may_ask(servers, suite):
+    node = servers(suite)
+    which = {"layout": "plain", "data_directory": node.data_directory, "version": node.major}
+    node.psql("CREATE ROLE r LOGIN REPLICATION PASSWORD 'right'; CREATE ROLE other LOGIN PASSWORD 'right'")
+    logins = [
+        {"name": "r", "password": "right", "replication": True},
+        {"name": "other", "password": "right", "replication": True},
+        {"name": "nobody", "password": "right"},
+    ]
+    entry = {"host": "db1", "user": "r", "password": "right"}
+    asked = {**which, "logins": logins, "passfile": [entry]}
+    found = node.run_module("cluster_info", asked)
+    assert found["cluster_info"]["stale_logins"] == ["other", "nobody"]
+    assert found["cluster_info"]["passfile_current"] is False
+    assert "right" not in str(found["invocation"])
+    node.write(f"{node.data_directory}.pgpass", "db1:*:*:r:right\n")
+    wrong = [{**login, "password": "wrong"} for login in logins]
+    found = node.run_module("cluster_info", {**asked, "logins": wrong})["cluster_info"]
+    assert found["stale_logins"] == ["r", "other", "nobody"]
+    assert found["passfile_current"] is True
+    assert node.run_module("cluster_info", which)["cluster_info"]["passfile_current"] is None

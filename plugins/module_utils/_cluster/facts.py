@@ -3,9 +3,17 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+from ansible_collections.walstream.postgresql.plugins.module_utils._clone.workspace import Workspace
+from ansible_collections.walstream.postgresql.plugins.module_utils._cluster import live
+from ansible_collections.walstream.postgresql.plugins.module_utils._credentials import logins
+from ansible_collections.walstream.postgresql.plugins.module_utils._credentials.logins import DeclaredLogin
+from ansible_collections.walstream.postgresql.plugins.module_utils._credentials.passfile import Passfile
 from ansible_collections.walstream.postgresql.plugins.module_utils._data_directory import inspection
 from ansible_collections.walstream.postgresql.plugins.module_utils._errors import WalstreamError
 from ansible_collections.walstream.postgresql.plugins.module_utils._layout.base import Layout, Paths, Wish
@@ -14,8 +22,13 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._layout.host 
     Host,
     discover,
     parse_version,
+    source_address,
 )
-from ansible_collections.walstream.postgresql.plugins.module_utils._postgresql import conninfo, guc_file
+from ansible_collections.walstream.postgresql.plugins.module_utils._postgresql import (
+    conninfo,
+    guc_file,
+    hba_block,
+)
 from ansible_collections.walstream.postgresql.plugins.module_utils._postgresql.postmaster import (
     Postmaster,
     running_postmaster,
@@ -27,7 +40,8 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._postgresql.s
     Server,
     connect,
 )
-from ansible_collections.walstream.postgresql.plugins.module_utils._system import configuration_files
+from ansible_collections.walstream.postgresql.plugins.module_utils._slot import record
+from ansible_collections.walstream.postgresql.plugins.module_utils._system import configuration_files as files
 from ansible_collections.walstream.postgresql.plugins.module_utils._system.accounts import User, current_user
 from ansible_collections.walstream.postgresql.plugins.module_utils._system.command import system_runner
 
@@ -61,6 +75,7 @@ _PARAMETERS = """
 SELECT lower(name) AS name, current_setting(name) AS value, pending_restart
   FROM pg_settings WHERE lower(name) = ANY (%s) OR pending_restart
 """
+_RECEIVER = "SELECT status, sender_host, sender_port, slot_name FROM pg_stat_wal_receiver"
 _STANDBYS = """
 SELECT application_name, state, sync_state, host(client_addr) AS client_address
   FROM pg_stat_replication ORDER BY application_name
@@ -75,6 +90,16 @@ SELECT spcname AS name, pg_tablespace_location(oid) AS location
 """
 
 
+@dataclass(frozen=True)
+class Questions:
+    """What else somebody wants to know about a cluster."""
+
+    port: int | None = None
+    towards: str | None = None
+    logins: Sequence[DeclaredLogin] = ()
+    passfile: str | None = field(default=None, repr=False)
+
+
 def look_around() -> Host:
     """This host. Programs are asked only for what no name of a folder tells."""
     run = system_runner(current_user())
@@ -86,7 +111,7 @@ def look_around() -> Host:
     )
 
 
-def facts(wish: Wish, port: int | None) -> dict[str, Any]:
+def facts(wish: Wish, asked: Questions) -> dict[str, Any]:
     """The return value of `cluster_info`."""
     host = look_around()
     layout = resolve(wish, host)
@@ -98,18 +123,33 @@ def facts(wish: Wish, port: int | None) -> dict[str, Any]:
         "missing_packages": host.missing_packages(paths.version, paths.bin_directory),
         "distribution": host.distribution,
         "distribution_codename": host.codename,
+        "source_address": source_address(asked.towards),
         "owner": paths.owner,
         "owner_exists": owner is not None,
-        **located(layout, owner, port),
+        **located(layout, owner, asked.port),
+        "own_slots": record.read(f"{paths.data_directory}.slots"),
+        "passfile_current": _is_current(f"{paths.data_directory}.pgpass", asked.passfile, owner),
+        "clone_leftovers": _leftovers(data.real_path, owner or current_user()),
         "data": data.as_dict(),
         "running": data.running,
     }
     postmaster = running_postmaster(paths.data_directory)
-    result.update(_server_facts(postmaster, owner) if data.running else {"reachable": False})
+    result.update(_server_facts(postmaster, owner, paths, asked) if data.running else {"reachable": False})
     if "settings" not in result:
         configured = paths.configuration().effective()
         result["settings"] = {name: configured[name].value for name in SETTINGS if name in configured}
     return result
+
+
+def _is_current(path: str, wanted: str | None, owner: User | None) -> bool | None:
+    if wanted is None:
+        return None
+    return owner is not None and not Passfile(path, owner).change_to(wanted or None).needed
+
+
+def _leftovers(real_path: str, owner: User) -> list[str]:
+    workspaces = [Workspace.of(real_path, in_place, owner) for in_place in (False, True)]
+    return [workspace.path for workspace in workspaces if os.path.lexists(workspace.path)]
 
 
 def located(layout: Layout, owner: User | None, port: int | None = None) -> dict[str, Any]:
@@ -132,21 +172,29 @@ def located(layout: Layout, owner: User | None, port: int | None = None) -> dict
 
 def configuration_facts(paths: Paths, configuration: guc_file.Configuration) -> dict[str, Any]:
     """The files that other tasks and people look for."""
-    with configuration_files.acting_as(paths.owner):
-        ours = guc_file.parse(configuration_files.read(paths.settings_file) or "")
-    beneath = configuration.effective(without={paths.settings_file})
     hba_file = paths.file_named("hba_file", "pg_hba.conf", configuration)
+    with files.acting_as(paths.owner):
+        ours = guc_file.parse(files.read(paths.settings_file) or "")
+        automatic = guc_file.parse(files.read(paths.auto_file) or "")
+        rules = hba_block.rules_of(files.read(hba_file) or "")
+    winners = {**configuration.effective(), **{setting.name: setting for setting in automatic}}
+    beneath = configuration.effective(without={paths.settings_file})
     return {
         "config_directory": paths.config_directory,
         "config_file": paths.config_file,
         "settings_file": paths.settings_file,
         "hba_file": hba_file,
-        "hba_keeper": configuration_files.keeper_of(hba_file, paths.owner),
+        "managed_hba": rules,
         "ident_file": paths.file_named("ident_file", "pg_ident.conf", configuration),
         "log_file": paths.log_file,
         "configured": paths.has_configuration,
         "configuration_problems": list(configuration.problems),
         "managed_settings": {setting.name: guc_file.masked(setting.value) for setting in ours},
+        "overridden_settings": sorted(
+            setting.name
+            for setting in ours
+            if setting.name not in winners or winners[setting.name].file != paths.settings_file
+        ),
         "settings_beneath": {name: beneath[name].value for name in SETTINGS if name in beneath},
     }
 
@@ -176,17 +224,19 @@ def local_login(postmaster: Postmaster, owner: str) -> Login:
     return Login.local(postmaster.port, owner, postmaster.socket_directory or "localhost")
 
 
-def _server_facts(postmaster: Postmaster | None, owner: User | None) -> dict[str, Any]:
+def _server_facts(
+    postmaster: Postmaster | None, owner: User | None, paths: Paths, asked: Questions
+) -> dict[str, Any]:
     if postmaster is None or owner is None:
         return {"reachable": False, "unreachable_because": "its postmaster.pid does not say where it listens"}
     try:
         with connect(local_login(postmaster, owner.name)) as server:
-            return {"reachable": True, **server_facts(server)}
+            return {"reachable": True, **server_facts(server, paths, asked)}
     except (CannotConnect, QueryFailed, WalstreamError) as error:
         return {"reachable": False, "unreachable_because": str(error)}
 
 
-def server_facts(server: Server) -> dict[str, Any]:
+def server_facts(server: Server, paths: Paths, asked: Questions) -> dict[str, Any]:
     """What the server says about itself."""
     parameters = server.rows(_PARAMETERS, [list(SETTINGS)])
     return {
@@ -194,6 +244,9 @@ def server_facts(server: Server) -> dict[str, Any]:
         "bytes": server.value(_SIZE),
         "settings": {row["name"]: row["value"] for row in parameters if row["name"] in SETTINGS},
         "pending_restart": sorted(row["name"] for row in parameters if row["pending_restart"]),
+        "unloaded_files": live.newer_files(server, paths.loaded_files(), live.look(server)),
+        "stale_logins": logins.stale(server, asked.logins),
+        "receiver": server.row(_RECEIVER),
         "standbys": server.rows(_STANDBYS),
         "slots": server.rows(_SLOTS),
         "upstream": conninfo.to_keywords(str(server.value("SELECT current_setting('primary_conninfo')"))),

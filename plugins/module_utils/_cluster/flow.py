@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import signal
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from ansible_collections.walstream.postgresql.plugins.module_utils._cluster import (
@@ -29,6 +30,7 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._cluster.plan
     standby_minimums,
     wanted_settings,
 )
+from ansible_collections.walstream.postgresql.plugins.module_utils._cluster.rules import RulesFile
 from ansible_collections.walstream.postgresql.plugins.module_utils._data_directory import initdb, inspection
 from ansible_collections.walstream.postgresql.plugins.module_utils._data_directory.initdb import NewCluster
 from ansible_collections.walstream.postgresql.plugins.module_utils._data_directory.state import (
@@ -63,6 +65,8 @@ class Intent:
     state: str
     declared: Declared
     new: NewCluster
+    rules: Sequence[str] | None = None
+    """Lines of our block in pg_hba.conf; None leaves it as it is."""
     initialize: bool = False
     restart: bool = True
     timeout: float = 60.0
@@ -77,10 +81,16 @@ class Outcome:
     after: str = ""
     changed_settings: list[str] = field(default_factory=list)
     cleared_overrides: list[str] = field(default_factory=list)
+    rules: RulesFile | None = None
     pending_restart: list[str] = field(default_factory=list)
     running: bool = False
     in_recovery: bool | None = None
     system_identifier: str | None = None
+
+    def said(self) -> dict[str, Any]:
+        """What the module returns of it; the texts are for the difference."""
+        hidden = ("before", "after", "rules")
+        return {one.name: getattr(self, one.name) for one in fields(self) if one.name not in hidden}
 
 
 @dataclass(frozen=True)
@@ -131,6 +141,7 @@ class Cluster:
         self._settle(plan, data)
         if self._intent.state in RUNNING_STATES:
             self._serve(plan, data)
+        self._admit()
         self._observe(data)
         return self.outcome
 
@@ -276,13 +287,17 @@ class Cluster:
     # --- the server ---
 
     def _connect(self, postmaster: Postmaster) -> Server:
-        """Log in. Rules that keep us out may have been mended on disk already: then they only wait to be loaded."""
+        """Log in. Rules that keep us out may be mended by what is declared, or be mended and only wait to be loaded."""
         login = facts.local_login(postmaster, self._owner.name)
         try:
             return connect(login)
         except CannotConnect:
             if self._check_mode:
                 raise
+            rules = self._rules()
+            if not rules.is_settled:
+                self._do("rules written", lambda: rules.install(self._owner))
+            live.let_clock_pass(self._paths.loaded_files())
             os.kill(postmaster.pid, signal.SIGHUP)
             found = wait_until(lambda: _try_to_connect(login), lambda server: server is not None, 1.0)
             if found is None:
@@ -305,8 +320,40 @@ class Cluster:
                 self._validate(plan, data)
             self._do("restarted", lambda: self._restart(fallback))
 
+    def _admit(self) -> None:
+        """The rules come after the server and its settings: until then its own, narrower ones hold."""
+        rules = self.outcome.rules = self._rules()
+        if rules.is_settled:
+            return
+        if self._intent.state in RUNNING_STATES:
+            self._do("rules loaded", lambda: self._try_rules(rules))
+        else:
+            self._do("rules written", lambda: rules.install(self._owner))
+
+    def _rules(self) -> RulesFile:
+        path = self._paths.file_named("hba_file", "pg_hba.conf", self._paths.configuration())
+        return RulesFile.planned(path, self._intent.rules, self._owner)
+
+    def _try_rules(self, rules: RulesFile) -> None:
+        """Rules that the server does not take, or by which it lets us in no more, never stay."""
+        postmaster = self._ready_postmaster()
+        with self._connect(postmaster) as server:
+            rules.install(self._owner)
+            try:
+                self._reload(server)
+                # The postmaster accepts nobody while it loads, so this login is judged by the new rules already.
+                connect(facts.local_login(postmaster, self._owner.name)).close()
+            except WalstreamError as error:
+                rules.put_back(self._owner)
+                live.let_clock_pass([rules.path])
+                os.kill(postmaster.pid, signal.SIGHUP)
+                raise Refusal(
+                    f"with the rules that are declared for {rules.path} {error}; the former ones are in force again: "
+                    "correct postgresql_hba, or the option 'hba'"
+                ) from None
+
     def _start(self) -> None:
-        live.let_clock_pass(self._loaded_files())
+        live.let_clock_pass(self._paths.loaded_files())
         self._layout.service(self._owner).start(self._intent.timeout)
 
     def _ready_postmaster(self) -> Postmaster:
@@ -324,7 +371,7 @@ class Cluster:
         """Reload where a file is newer than what the server runs with; return what waits for a restart."""
         outcome = self.outcome
         changes = bool({"configured", "overrides cleared"} & set(outcome.actions))
-        newer = live.newer_files(server, self._loaded_files(), live.look(server))
+        newer = live.newer_files(server, self._paths.loaded_files(), live.look(server))
         if newer or changes or self._intent.state == "reloaded":
             self._do("reloaded", lambda: self._reload(server))
         if not self._check_mode:
@@ -334,12 +381,8 @@ class Cluster:
         return sorted(at_restart | set(live.look(server).pending_restart))
 
     def _reload(self, server: Server) -> None:
-        live.let_clock_pass(self._loaded_files())
+        live.let_clock_pass(self._paths.loaded_files())
         live.reload(server, self._intent.timeout)
-
-    def _loaded_files(self) -> list[str]:
-        configuration = self._paths.configuration()
-        return [*configuration.files, *configuration.directories, self._paths.auto_file]
 
     def _fallback(self, server: Server, plan: SettingsPlan, pending: list[str]) -> str | None:
         """Settings with which the server ran: the file as it was, or with the values that are still in force."""

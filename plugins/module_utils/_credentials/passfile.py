@@ -8,6 +8,7 @@ import re
 import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from ansible_collections.walstream.postgresql.plugins.module_utils._errors import WalstreamError
 from ansible_collections.walstream.postgresql.plugins.module_utils._system import configuration_files as files
@@ -15,6 +16,15 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._system.accou
 
 MODE = 0o600
 """libpq ignores a password file that its group or others may read."""
+
+ENTRY_OPTIONS: dict[str, dict[str, Any]] = {
+    "host": {"type": "str", "default": "*"},
+    "port": {"type": "str", "default": "*"},
+    "database": {"type": "str", "default": "*"},
+    "user": {"type": "str", "default": "*"},
+    "password": {"type": "str", "required": True, "no_log": True},
+}
+"""One entry, as a module's option describes it."""
 
 _KEY_FIELDS = re.compile(r"(?:(?:[^:\\]|\\.)*:){4}")
 

@@ -96,6 +96,12 @@ class Paths:
         with files.acting_as(self.owner):
             return guc_file.load(self.config_file, files.read, files.list_directory)
 
+    def loaded_files(self) -> list[str]:
+        """Files, and folders of files, that the server reads its parameters and rules from."""
+        configuration = self.configuration()
+        rules = self.file_named("hba_file", "pg_hba.conf", configuration)
+        return [*configuration.files, *configuration.directories, self.auto_file, rules]
+
     def file_named(self, parameter: str, name: str, configuration: guc_file.Configuration) -> str:
         """hba_file and the like: as configured, else beside the main file."""
         configured = configuration.value(parameter)

@@ -45,15 +45,6 @@ def acting_as(name: str) -> AbstractContextManager[None]:
         return contextlib.nullcontext()
 
 
-def keeper_of(path: str, name: str) -> str:
-    """Whose rights a change of this file needs: those of the server's user in a folder of that user, else root's."""
-    try:
-        owner = User.named(name)
-        return owner.name if os.stat(os.path.dirname(path)).st_uid == owner.uid else "root"
-    except (OSError, WalstreamError):
-        return name
-
-
 def write(path: str, text: str, owner: User, mode: int, group: int | None = None) -> None:
     """Put `text` into a file of the server's user, or leave the old one whole: a new file beside it, then a rename.
 
