@@ -13,6 +13,7 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._postgresql.l
 from ansible_collections.walstream.postgresql.plugins.module_utils._slot.plan import health
 
 DEFAULT_PORT = 5432
+HELD_BACK = "RecoveryApplyDelay"
 _HIDDEN = ("password", "sslpassword", "oauth_client_secret")
 
 Row = Mapping[str, Any]
@@ -39,6 +40,8 @@ class Observation:
     """Seconds since the commit that was replayed last; large on a standby of an idle primary."""
     apply_delay: float = 0
     """`recovery_min_apply_delay` in seconds."""
+    startup_wait: str | None = None
+    """What the process that replays waits for, as `pg_stat_activity` names it."""
     receiver: Row | None = None
     senders: tuple[Row, ...] = ()
     slots: tuple[Row, ...] = ()
@@ -48,6 +51,14 @@ class Observation:
     conninfo: Mapping[str, str] = field(default_factory=dict, repr=False)
     """The keywords of `primary_conninfo`. May hold a password: show `public_conninfo` to people."""
     conninfo_visible: bool = True
+
+    @property
+    def held_back(self) -> bool:
+        """Whether replay stands still on purpose, at a commit that is younger than `recovery_min_apply_delay`.
+
+        Until it goes on, the server does not start a receiver, and an old one stays though its configuration changed.
+        """
+        return self.in_recovery and self.startup_wait == HELD_BACK
 
     @property
     def streaming(self) -> bool:
@@ -83,13 +94,18 @@ class Observation:
     @property
     def upstream_host(self) -> str | None:
         """Where WAL comes from, or where it is configured to come from."""
-        connected = (self.receiver or {}).get("sender_host")
-        return connected or self.conninfo.get("host") or self.conninfo.get("hostaddr")
+        return (self.receiver or {}).get("sender_host") or self.configured_place[0]
+
+    @property
+    def configured_place(self) -> tuple[str | None, int]:
+        """Host and port that WAL will come from at the next connection."""
+        host = self.conninfo.get("host") or self.conninfo.get("hostaddr")
+        return host, _port(self.conninfo.get("port"))
 
     @property
     def upstream_port(self) -> int:
         connected = (self.receiver or {}).get("sender_port")
-        return int(connected) if connected else _port(self.conninfo.get("port"))
+        return int(connected) if connected else self.configured_place[1]
 
     @property
     def slot(self) -> str | None:
@@ -148,6 +164,7 @@ def _replay(seen: Observation) -> dict[str, Any]:
         "pause_state": seen.pause_state,
         "apply_delay": seen.apply_delay,
         "delay": seen.replay_delay,
+        "held_back": seen.held_back,
         "lag_bytes": seen.lag_bytes,
     }
 

@@ -60,6 +60,8 @@ PRIMARY = replace(
 )
 BEHIND = replace(STANDBY, lsn=Lsn.parse("0/3000000"))
 ABSENT = replace(STANDBY, receiver=None)
+HELD_BACK = replace(BEHIND, apply_delay=3600, startup_wait="RecoveryApplyDelay")
+HELD_BACK_AND_ABSENT = replace(HELD_BACK, receiver=None, received=None)
 
 EXPECT = Expected(standby=True, streaming=True)
 EXPECT_PRIMARY = Expected(standby=False)
@@ -90,6 +92,15 @@ def expect(**wanted):
         (expect(max_replay_delay=1), replace(BEHIND, apply_delay=3600)),
         (expect(allow_paused=True), replace(STANDBY, pause_state="paused")),
         (expect(streaming=False, max_replay_delay=3600), ABSENT),
+        # What is configured comes true at the next connection, and that comes after the delay.
+        (
+            expect(allow_held_back=True, slot="new", host="db2"),
+            replace(HELD_BACK, settings={"primary_slot_name": "new"}, conninfo={"host": "db2"}),
+        ),
+        (
+            expect(allow_held_back=True, slot="replica", host="db1", received_lsn=Lsn.parse("0/4000000")),
+            HELD_BACK_AND_ABSENT,
+        ),
         (EXPECT_PRIMARY, PRIMARY),
         (replace(EXPECT_PRIMARY, replicas=("replica1",), slots=("replica",), timeline=1), PRIMARY),
         (replace(EXPECT_PRIMARY, replayed_lsn=Lsn.parse("0/3000060")), PRIMARY),
@@ -125,6 +136,17 @@ def test_met(expected, seen):
         ),
         (expect(system_identifier="43"), STANDBY, "is 42, not 43"),
         (expect(timeline=2), STANDBY, "the timeline is 1, not 2"),
+        (EXPECT, HELD_BACK_AND_ABSENT, "no WAL receiver is running"),
+        (expect(allow_held_back=True), ABSENT, "no WAL receiver is running"),
+        (
+            expect(allow_held_back=True, received_lsn=Lsn.parse("0/4000000")),
+            HELD_BACK,
+            "received up to 0/3000060",
+        ),
+        (expect(allow_held_back=True, slot="new"), HELD_BACK, "not through the slot 'new'"),
+        (expect(allow_held_back=True, host="db2"), HELD_BACK_AND_ABSENT, "not db2"),
+        (expect(allow_held_back=True, port=1), HELD_BACK, "not db1, port 1"),
+        (expect(allow_held_back=True, timeline=2), HELD_BACK_AND_ABSENT, "the timeline is 1, not 2"),
         (EXPECT, replace(STANDBY, pause_state="paused"), "pg_wal_replay_resume()"),
         (EXPECT, replace(STANDBY, pause_state="pause requested"), "pause requested"),
         (expect(replayed_lsn=Lsn.parse("0/3000060")), BEHIND, "replayed up to 0/3000000, 96 bytes short"),
