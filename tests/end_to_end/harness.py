@@ -56,7 +56,7 @@ def docker(*arguments: str, check: bool = True, text_input: str | None = None) -
     return done.stdout.strip()
 
 
-def wait_until(condition, seconds: float = 60, what: str = "") -> None:
+def wait_until(condition, seconds: float = 120, what: str = "") -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"did not happen within {seconds} s: {what or condition}"
