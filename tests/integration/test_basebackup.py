@@ -460,11 +460,12 @@ class TestRefusal:
                 "mkdir -p data/global data/base; echo 15 > data/PG_VERSION; touch data/base/16384",
                 "without its control file",
             ),
-            ("mkdir -p data/global; head -c 100 /dev/urandom > data/global/pg_control", "damaged"),
-            ("mkdir -p data/global; head -c 8192 /dev/urandom > data/global/pg_control", "damaged"),
+            ("mkdir -p data/global; echo MAJOR > data/PG_VERSION; head -c 100 /dev/urandom > data/global/pg_control", "damaged"),
+            ("mkdir -p data/global; echo MAJOR > data/PG_VERSION; head -c 8192 /dev/urandom > data/global/pg_control", "damaged"),
         ],
     )
     def test_what_is_not_a_cluster(self, site, script, words):
+        script = script.replace("MAJOR", str(site.replica.major))
         site.replica.run("bash", "-c", f"cd {site.replica.root}; {script}", user="postgres")
         self.refuse(site, words)
 

@@ -8,8 +8,8 @@ its presence is what makes an interrupted clone recognisable:
     job.json        what is being copied from where, and by which processes
     progress.json   how far it is, and at the end the result or the reason of the failure
     data/           the copy
-    moves.json      what is being moved aside, where something is replaced
-    complete.json   the copy is whole and verified; all that is left is to put it into its place
+    complete.json   the copy is whole and verified; all that is left is to put it into its place, moving aside first
+                    what it replaces
 """
 
 from __future__ import annotations
@@ -23,16 +23,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.walstream.postgresql.plugins.module_utils._clone.plan import Leftover
+from ansible_collections.walstream.postgresql.plugins.module_utils._clone.rights import Rights, make_folder
 from ansible_collections.walstream.postgresql.plugins.module_utils._data_directory.state import (
     COMPLETE,
+    COPY,
     IN_PLACE_WORKSPACE,
 )
 from ansible_collections.walstream.postgresql.plugins.module_utils._errors import Refusal
 from ansible_collections.walstream.postgresql.plugins.module_utils._system.accounts import User
 from ansible_collections.walstream.postgresql.plugins.module_utils._system.files import (
-    make_directory,
-    may_write,
-    nearest_existing,
     read_file,
     remove_entries,
     sync_directory,
@@ -42,35 +41,6 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._system.files
 LOCK = "lock"
 JOB = "job.json"
 PROGRESS = "progress.json"
-DATA = "data"
-MOVES = "moves.json"
-
-
-@dataclass(frozen=True)
-class Rights:
-    """Who does what: the server's user as much as possible, root only where that user may not write."""
-
-    owner: User
-    beside_as_root: bool
-
-    @classmethod
-    def over(cls, parent: str, owner: User) -> Rights:
-        return cls(owner, owner.must_switch and not may_write(nearest_existing(parent), owner))
-
-    def beneath(self) -> contextlib.AbstractContextManager[None]:
-        """For what lies inside the workspace, WAL directory and tablespaces."""
-        return self.owner.effective()
-
-    def beside(self) -> contextlib.AbstractContextManager[None]:
-        """For the folder that holds the data directory."""
-        return contextlib.nullcontext() if self.beside_as_root else self.owner.effective()
-
-    def settle(self) -> None:
-        """Let this process be the owner for good, if it never needs root again."""
-        if self.owner.must_switch and not self.beside_as_root:
-            os.setgroups(os.getgrouplist(self.owner.name, self.owner.gid))
-            os.setgid(self.owner.gid)
-            os.setuid(self.owner.uid)
 
 
 @dataclass(frozen=True)
@@ -91,7 +61,11 @@ class Workspace:
 
     @property
     def data(self) -> str:
-        return os.path.join(self.path, DATA)
+        return os.path.join(self.path, COPY)
+
+    @property
+    def lock_file(self) -> str:
+        return self._file(LOCK)
 
     def _file(self, name: str) -> str:
         return os.path.join(self.path, name)
@@ -111,8 +85,7 @@ class Workspace:
 
     def create(self) -> None:
         if not self.exists():
-            with self.rights.beside(), contextlib.suppress(FileExistsError):
-                make_directory(self.path, self.rights.owner)
+            make_folder(self.path, self.rights.owner)
 
     def read(self, name: str) -> dict[str, Any] | None:
         """The contents of one of the JSON files; None where it is missing or not whole."""
@@ -179,14 +152,14 @@ class Workspace:
     def discard_copy(self) -> None:
         """Remove the copy, keeping the report about it."""
         with self.rights.beneath():
-            remove_entries(self.path, [DATA])
+            remove_entries(self.path, [COPY])
 
-    def clear(self) -> None:
+    def clear(self, keep: frozenset[str] = frozenset()) -> None:
         """Remove everything but the lock. The job goes first, durably: without it nobody takes the WAL directory and
         the tablespaces of a copy that is in its place for those of one that is not."""
         self.forget(JOB)
         with self.rights.beneath():
-            remove_entries(self.path, sorted(set(os.listdir(self.path)) - {LOCK}))
+            remove_entries(self.path, sorted(set(os.listdir(self.path)) - {LOCK} - keep))
 
     def remove(self) -> None:
         """Remove it altogether. Only for the holder of the lock."""

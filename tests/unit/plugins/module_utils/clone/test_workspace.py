@@ -8,13 +8,17 @@ import pwd
 
 import pytest
 from ansible_collections.walstream.postgresql.plugins.module_utils._clone import job
+from ansible_collections.walstream.postgresql.plugins.module_utils._clone.move_aside import plan_moves
 from ansible_collections.walstream.postgresql.plugins.module_utils._clone.plan import Leftover
 from ansible_collections.walstream.postgresql.plugins.module_utils._clone.workspace import (
     COMPLETE,
     JOB,
-    MOVES,
     PROGRESS,
     Workspace,
+)
+from ansible_collections.walstream.postgresql.plugins.module_utils._data_directory.state import (
+    DataDirectory,
+    State,
 )
 from ansible_collections.walstream.postgresql.plugins.module_utils._errors import Refusal
 from ansible_collections.walstream.postgresql.plugins.module_utils._system.accounts import User
@@ -108,12 +112,22 @@ class TestCleaningUp:
     def record(self, workspace, wal, missing=False):
         workspace.write(
             JOB,
-            {"token": "t", "real_path": str(wal.parent / "main"), "external": {str(wal): missing}},
+            {
+                "token": "t",
+                "real_path": str(wal.parent / "main"),
+                "external": {str(wal): missing},
+                "wal_directory": str(wal),
+            },
         )
+
+    def accept(self, workspace, wal):
+        """As pg_basebackup does when it has found the directory empty."""
+        put_data(workspace)
+        os.symlink(wal, os.path.join(workspace.data, "pg_wal"))
 
     def test_of_an_interrupted_copy(self, workspace, wal):
         self.record(workspace, wal)
-        put_data(workspace)
+        self.accept(workspace, wal)
         job.tidy(workspace)
         assert [path.name for path in wal.iterdir()] == ["letter.txt"]
         assert not workspace.exists()
@@ -121,13 +135,32 @@ class TestCleaningUp:
     def test_of_a_directory_that_it_made(self, workspace, wal):
         (wal / "letter.txt").unlink()
         self.record(workspace, wal, missing=True)
-        put_data(workspace)
+        self.accept(workspace, wal)
         job.tidy(workspace)
         assert not wal.exists()
 
+    @pytest.mark.parametrize("begun", [False, True])
+    def test_of_a_copy_that_never_got_that_far_is_not_done(self, workspace, wal, begun):
+        """What lies there is somebody else's: another cluster has been given the directory meanwhile."""
+        self.record(workspace, wal)
+        if begun:
+            put_data(workspace)
+        job.tidy(workspace)
+        assert len(list(wal.iterdir())) == 3
+        assert not workspace.exists()
+
+    @pytest.mark.parametrize("filling", [False, True])
+    def test_of_tablespaces_once_they_are_being_filled(self, workspace, tmp_path, filling):
+        (tmp_path / "ts" / "PG_15_202209061").mkdir(parents=True)
+        record = {"token": "t", "external": {str(tmp_path / "ts"): False}, "filling": filling}
+        workspace.write(JOB, record)
+        put_data(workspace)
+        job.tidy(workspace)
+        assert (tmp_path / "ts" / "PG_15_202209061").exists() is not filling
+
     def test_of_a_complete_copy_is_not_done(self, workspace, wal):
         self.record(workspace, wal)
-        put_data(workspace)
+        self.accept(workspace, wal)
         workspace.write(COMPLETE, {"system_identifier": "1"})
         job.tidy(workspace)
         assert workspace.leftover() is Leftover.COMPLETE
@@ -149,21 +182,27 @@ class TestCleaningUp:
         job.tidy(workspace)
         assert len(list(wal.iterdir())) == 3
 
-    def test_completes_moves_but_never_moves_the_copy_that_is_in_its_place(self, workspace, tmp_path):
-        (tmp_path / "main").mkdir()
-        moves = {
-            "moves": [{"source": str(tmp_path / "main"), "target": str(tmp_path / "aside"), "link": None}]
-        }
-        workspace.write(MOVES, moves)
-        workspace.write(COMPLETE, {"system_identifier": "1"})
-        job.resume_moves(workspace)
-        assert (tmp_path / "main").exists()
-        put_data(workspace)
-        workspace.write(MOVES, moves)
-        job.resume_moves(workspace)
-        assert not (tmp_path / "main").exists()
-        assert (tmp_path / "aside").exists()
-        assert workspace.read(MOVES) is None
+    @pytest.mark.parametrize("begun", [False, True])
+    def test_completes_moves_that_have_begun_and_begins_none(self, workspace, wal, tmp_path, begun):
+        main = tmp_path / "main"
+        main.mkdir()
+        (main / "pg_wal").symlink_to(wal)
+        (tmp_path / ".wal.clone").mkdir()
+        (tmp_path / ".wal.clone" / "000000010000000000000009").write_text("wal of the copy")
+        self.record(workspace, tmp_path / ".wal.clone", missing=True)
+        self.accept(workspace, tmp_path / ".wal.clone")
+        disk = DataDirectory(str(main), str(main), State.PRIMARY, "", wal_directory=str(wal))
+        moves = plan_moves(disk, [str(wal)], "T", OWNER)
+        workspace.write(COMPLETE, {"system_identifier": "1", "moves": moves.as_dict()})
+        if begun:
+            os.rename(wal, moves.aside[0].target)
+        job.discard(workspace)
+        assert main.exists() is not begun
+        assert (tmp_path / "main.replaced-T").exists() is begun
+        assert wal.exists() is not begun
+        assert not (tmp_path / ".wal.clone").exists()
+        assert not workspace.exists()
+        assert len(list((tmp_path / "wal.replaced-T" if begun else wal).iterdir())) == 3
 
 
 def test_a_detached_worker_is_waited_for(workspace):
