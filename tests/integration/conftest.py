@@ -227,13 +227,16 @@ class Node:
         check: bool = False,
         diff: bool = False,
         verbose: int = 0,
+        *,
+        interpreter: str = "",
     ) -> dict[str, Any]:
         """Execute a module of this collection on the node, as Ansible does, and return its result.
 
         A failed module is a result as well: look at `failed`.
         """
+        connection = {**_CONNECTION, **({"ansible_python_interpreter": interpreter} if interpreter else {})}
         argv = [_ansible(), "all", "--inventory", f"{self.name},"]
-        argv += ["--extra-vars", json.dumps(_CONNECTION)]
+        argv += ["--extra-vars", json.dumps(connection)]
         argv += ["--module-name", f"walstream.postgresql.{module}"]
         argv += ["--args", json.dumps(arguments)] if arguments else []
         argv += [flag for flag, wanted in (("--check", check), ("--diff", diff)) if wanted]

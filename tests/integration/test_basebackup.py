@@ -6,7 +6,6 @@ WALSTREAM_TEST_KILLS=n repeats each violent end at n moments of the copy, on eve
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import threading
@@ -22,6 +21,19 @@ MAJORS = ("bullseye", "bookworm", "trixie", "sid")
 SLOT = "replica"
 THROTTLED = {"max_rate": "16M"}
 VIOLENT_SUITES = pytest.mark.suites(*(MAJORS if KILLS > 1 else ["bookworm"]))
+
+
+LIKE_A_CLUSTER = "mkdir -p data/global; echo MAJOR > data/PG_VERSION"
+KILL = "os.kill(os.getpid(), signal.SIGKILL)"
+FAULT = """\
+import os, re, signal
+_call = os.{call}
+def _with_fault(path, *more, **options):
+    if re.search({source!r}, os.fspath(path) if not isinstance(path, int) else ""):
+        {blow}
+    return _call(path, *more, **options)
+os.{call} = _with_fault
+"""
 
 
 class Site:
@@ -61,9 +73,23 @@ class Site:
             "passfile": self.passfile,
         }
 
-    def clone(self, check=False, diff=False, **options):
+    def clone(self, check=False, diff=False, interpreter="", **options):
         arguments = {"data_directory": self.target, "upstream": self.upstream, "slot": SLOT, **options}
-        return self.replica.run_module("basebackup", arguments, check=check, diff=diff)
+        return self.replica.run_module(
+            "basebackup", arguments, check=check, diff=diff, interpreter=interpreter
+        )
+
+    def fail_at(self, call, source, blow=KILL):
+        """A Python for `clone` that gets the blow right before it calls `os.<call>` on a matching path."""
+        folder = "/srv/faults"
+        self.replica.run("install", "-d", folder)
+        self.replica.write(
+            f"{folder}/sitecustomize.py", FAULT.format(call=call, source=source, blow=blow), mode="0644"
+        )
+        interpreter = f"{folder}/python3"
+        script = f'#!/bin/sh\nPYTHONPATH={folder} exec /usr/bin/python3 "$@"\n'
+        self.replica.write(interpreter, script, mode="0755")
+        return interpreter
 
     def clone_in_background(self, **options):
         return Background(lambda: self.clone(**{**THROTTLED, **options}))
@@ -380,17 +406,27 @@ class TestTrouble:
         site.nothing_left()
         site.succeed()
 
-    def test_complete_copy_that_had_not_got_its_place(self, site):
-        """As a worker leaves it that is killed right before the rename."""
-        made = site.clone()["basebackup"]
-        stamp = {name: made[name] for name in ("system_identifier", "timeline", "start_lsn", "bytes")}
-        site.replica.run("install", "-d", "-o", "postgres", "-m", "700", site.workspace)
-        site.replica.run("mv", site.target, f"{site.workspace}/data")
-        stamp = json.dumps({**stamp, "standby": True, "verified": True})
-        site.replica.write(f"{site.workspace}/complete.json", stamp)
-        assert site.look()["clone"]["state"] == "complete"
-        assert site.clone(check=True)["basebackup"]["action"] == "finished"
-        assert site.succeed()["action"] == "finished"
+    @pytest.mark.parametrize(
+        "damage",
+        [
+            "echo >> backup_manifest",
+            "truncate -s 1000 pg_wal/0*",
+            "rm pg_wal/0*",
+            "printf x | dd of=base/1/1259 bs=1 seek=5000 conv=notrunc",
+            "rm backup_label",
+            "touch base/1/stray",
+        ],
+    )
+    def test_copy_altered_exactly_before_verification(self, site, damage):
+        """The manifest gets its name at the very end of the copy; what is noted next is that verification begins."""
+        script = f"cd {site.workspace}/data && [ -e backup_manifest ] && [ ! -e ../done ] && touch ../done && {damage}"
+        blow = f"os.system({script!r} + ' 2> /dev/null')"
+        result = site.clone(interpreter=site.fail_at("rename", r"progress\.json", blow))
+        assert result["failed"]
+        assert "the copy is not what the upstream sent" in result["msg"]
+        assert site.look()["state"] == "absent"
+        site.nothing_left()
+        site.succeed()
 
     def test_timeout(self, site):
         result = site.clone(timeout=2, max_rate="4M")
@@ -398,6 +434,140 @@ class TestTrouble:
         assert "within 2 seconds" in result["msg"]
         site.nothing_left()
         assert site.look()["state"] == "absent"
+
+
+@VIOLENT_SUITES
+class TestKilledBetween:
+    """Killed exactly between two steps: before the call named, with everything before it done."""
+
+    def kill_at(self, site, call, source, **options):
+        result = site.clone(interpreter=site.fail_at(call, source), **options)
+        assert result["failed"]
+        assert "killed before its end" in result["msg"]
+
+    def test_the_stamp_and_the_rename(self, site):
+        self.kill_at(site, "rename", r"\.data\.clone/data$")
+        assert site.look()["state"] == "absent"
+        assert site.look()["clone"]["state"] == "complete"
+        assert site.clone(check=True)["basebackup"]["action"] == "finished"
+        assert site.succeed()["action"] == "finished"
+
+    def test_the_copy_and_its_stamp(self, site):
+        """There is no copy before it is said to be complete."""
+        self.kill_at(site, "rename", r"complete\.json\.new$")
+        assert site.look()["clone"]["state"] == "interrupted"
+        assert site.succeed()["action"] == "cloned"
+
+    def test_the_rename_and_the_end(self, site):
+        """By the module, which tidies up: the copy is in its place."""
+        assert site.clone(interpreter=site.fail_at("rmdir", r"\.data\.clone$"))["failed"]
+        assert site.succeed()["action"] == "unchanged"
+
+    def test_two_pieces_of_rubbish(self, site):
+        """In the phase that removes an interrupted copy, which is seen as one all along."""
+        conninfo = " ".join(f"{key}={value}" for key, value in site.upstream.items())
+        command = f"{site.replica.bin_directory}/pg_basebackup -D {site.target} -d '{conninfo}' -c fast"
+        site.replica.run("bash", "-c", f"{command}; rm {site.target}/global/pg_control", user="postgres")
+        for place in (r"/data/pg_wal$", r"/data/backup_label$"):
+            assert site.look()["state"] == "partial"
+            # Others only look at these.
+            interpreter = site.fail_at("lstat", place, f"os.getppid() == 1 and {KILL}")
+            assert "killed before its end" in site.clone(interpreter=interpreter)["msg"]
+        assert "interrupted base backup" in site.succeed()["reason"]
+
+    @pytest.mark.parametrize(
+        ("call", "source"),
+        [
+            ("rename", r"complete\.json\.new$"),
+            ("rename", r"^/walstream-wal/wal$"),
+            ("symlink", r"\.replaced-"),
+            ("rename", r"walstream/data$"),
+            ("rename", r"\.wal\.clone$"),
+            ("symlink", r"^/walstream-wal/wal$"),
+            ("rename", r"\.data\.clone/data$"),
+        ],
+    )
+    def test_two_moves_of_a_replacement(self, site, call, source):
+        """Until the copy is complete, all of the old cluster is in its place; in the end, all of it is aside.
+
+        The WAL directory lies where only root may rename.
+        """
+        site.replica.run("bash", "-c", "rm -rf /walstream-wal; mkdir /walstream-wal")
+        site.replica.run("install", "-d", "-o", "postgres", "-m", "700", "/walstream-wal/wal")
+        wal = {"wal_directory": "/walstream-wal/wal"}
+        site.replica.initdb("--waldir=/walstream-wal/wal")
+        identifier = site.look()["system_identifier"]
+        self.refuse_without_consent(site, **wal)
+        before = site.checksums(site.target, "/walstream-wal")
+        self.kill_at(site, call, source, replace=identifier, **wal)
+        if "complete" in source:
+            assert self.of_old(site.checksums(site.target, "/walstream-wal")) == self.of_old(before)
+        done = site.clone(replace=identifier, **wal)
+        assert not done.get("failed"), done["msg"]
+        aside = done["basebackup"]["moved_aside_to"]
+        assert done["basebackup"]["action"] == ("cloned" if "complete" in source else "finished")
+        kept = site.replica.run_module("data_directory_info", {"data_directory": aside})[
+            "data_directory_info"
+        ]
+        assert kept["system_identifier"] == identifier
+        assert kept["wal_directory"].startswith("/walstream-wal/wal.replaced-")
+        assert site.look()["wal_directory"] == "/walstream-wal/wal"
+        assert len(site.replica.run("ls", "-A", "/walstream-wal").split()) == 2
+        self.runs(site, aside, identifier)
+        site.nothing_left()
+        site.prove()
+
+    def refuse_without_consent(self, site, **options):
+        refused = site.clone(**options)
+        assert refused["failed"]
+        assert "another cluster" in refused["msg"]
+
+    @staticmethod
+    def of_old(checksums):
+        return [line for line in checksums.splitlines() if ".clone" not in line and " d " not in line]
+
+    @staticmethod
+    def runs(site, aside, identifier):
+        """What was moved aside is a whole cluster still."""
+        script = f"cd /; {site.replica.bin_directory}/postgres --single -D {aside} postgres"
+        sql = "SELECT system_identifier FROM pg_control_system()"
+        assert identifier in site.replica.run("bash", "-c", script, user="postgres", text_input=sql)
+
+
+@VIOLENT_SUITES
+class TestReplacement:
+    """What fails before the copy is complete leaves what it would have replaced where it is."""
+
+    @pytest.mark.parametrize("wal_elsewhere", [False, True])
+    def test_that_fails_moves_nothing(self, site, wal_elsewhere):
+        root = site.replica.root
+        options = {"wal_directory": f"{root}/wal"} if wal_elsewhere else {}
+        site.replica.initdb(*([f"--waldir={root}/wal"] if wal_elsewhere else []))
+        identifier = site.look()["system_identifier"]
+        before = site.checksums(root)
+        run = site.clone_in_background(replace=identifier, **options)
+        site.until_copying(0.5)
+        site.kill(site.processes("pg_basebackup")[0])
+        result = run.result()
+        assert result["failed"]
+        assert "killed by signal 9" in result["msg"]
+        assert TestKilledBetween.of_old(site.checksums(root)) == TestKilledBetween.of_old(before)
+        site.nothing_left()
+        aside = site.succeed(replace=identifier, **options)["moved_aside_to"]
+        assert site.replica.run("ls", f"{aside}/global/pg_control")
+
+    def test_of_a_server_that_was_started_meanwhile_is_refused(self, site):
+        site.replica.initdb()
+        identifier = site.look()["system_identifier"]
+        run = site.clone_in_background(replace=identifier)
+        site.until_copying(0.5)
+        site.replica.start()
+        result = run.result()
+        assert result["failed"]
+        assert "which is to be moved aside: stop it first" in result["msg"]
+        assert site.look()["running"]
+        site.replica.stop()
+        assert site.succeed(replace=identifier)["action"] == "finished"
 
 
 @VIOLENT_SUITES
@@ -460,8 +630,14 @@ class TestRefusal:
                 "mkdir -p data/global data/base; echo 15 > data/PG_VERSION; touch data/base/16384",
                 "without its control file",
             ),
-            ("mkdir -p data/global; echo MAJOR > data/PG_VERSION; head -c 100 /dev/urandom > data/global/pg_control", "damaged"),
-            ("mkdir -p data/global; echo MAJOR > data/PG_VERSION; head -c 8192 /dev/urandom > data/global/pg_control", "damaged"),
+            (
+                f"{LIKE_A_CLUSTER}; head -c 100 /dev/urandom > data/global/pg_control",
+                "damaged",
+            ),
+            (
+                f"{LIKE_A_CLUSTER}; head -c 8192 /dev/urandom > data/global/pg_control",
+                "damaged",
+            ),
         ],
     )
     def test_what_is_not_a_cluster(self, site, script, words):
@@ -495,8 +671,58 @@ class TestPreflight:
             "SELECT pg_create_logical_replication_slot('replica', 'test_decoding')", check=False
         )
         site.primary.psql("SELECT pg_create_physical_replication_slot('lazy')")
-        if site.primary.major >= 15:
-            self.fail(site, "reserves no WAL", slot="lazy")
+        self.fail(site, "reserves no WAL", slot="lazy")
+
+    def test_walsenders(self, site, servers):
+        """Two are needed, and one is there."""
+        primary = servers(site.primary.suite, {"max_wal_senders": "1"})
+        other = Site(primary, site.replica)
+        other.passfile = site.passfile
+        primary.psql(f"SELECT pg_create_physical_replication_slot('{SLOT}', true)")
+        self.fail(other, "walsenders of the upstream are taken", "max_wal_senders")
+
+    def test_places(self, site):
+        """Root acts only where nobody else can interfere, and the server's user must be able to come there."""
+        root = site.replica.root
+        prepare = (
+            f"cd {root}; install -d -o nobody theirs; install -d theirs/ours; "
+            "install -d -m 700 shut; install -d -m 777 open; install -d open/ours; "
+            "install -d -o nobody notours; install -d linked; ln -sn ../theirs/ours linked/away"
+        )
+        try:
+            site.replica.run("bash", "-c", prepare)
+            self.fail(
+                site, "root does not act there", "belongs to 'nobody'", data_directory=f"{root}/theirs/ours/d"
+            )
+            self.fail(site, "'nobody'", data_directory=f"{root}/linked/away/d")
+            self.fail(site, "root does not act there", "by everybody", data_directory=f"{root}/open/ours/d")
+            self.fail(site, "'nobody'", wal_directory=f"{root}/theirs/ours/wal")
+            self.fail(site, "may not enter", f"{root}/shut", data_directory=f"{root}/shut/d")
+            self.fail(site, "may not write in", wal_directory=f"{root}/notours")
+            self.fail(
+                site, "two things at once", wal_directory=f"{root}/x", tablespace_mapping={"/old": f"{root}/x"},
+                source_tablespaces=["/old"], source_bytes=1,
+            )  # fmt: skip
+            for where in ("theirs/ours", "open/ours"):
+                refused = site.clone(data_directory=f"{root}/{where}/d")
+                assert "root does not act there" in refused["msg"]
+                assert not site.replica.run("ls", "-A", f"{root}/{where}")
+        finally:
+            site.replica.run("bash", "-c", f"cd {root}; rm -rf theirs shut open notours linked")
+
+    def test_places_that_only_root_can_prepare(self, site):
+        """A folder of root's for the data directory, and a new file system's for the WAL."""
+        try:
+            site.replica.run("bash", "-c", "install -d /walstream-root/wal")
+            site.clone(data_directory="/walstream-root/pg/d", wal_directory="/walstream-root/wal")
+            found = site.replica.run_module("data_directory_info", {"data_directory": "/walstream-root/pg/d"})
+            assert found["data_directory_info"]["state"] == "standby"
+            assert found["data_directory_info"]["wal_directory"] == "/walstream-root/wal"
+            modes = site.replica.run("stat", "-c", "%U %a", "/walstream-root/wal", "/walstream-root/pg/d")
+            assert modes.splitlines() == ["postgres 700"] * 2
+            assert site.replica.run("ls", "-A", "/walstream-root", "/walstream-root/pg").count("clone") == 0
+        finally:
+            site.replica.run("rm", "-rf", "/walstream-root")
 
 
 @VIOLENT_SUITES
@@ -566,6 +792,34 @@ class TestMountPoint:
         assert mounted.replica.run("stat", "-c", "%U %a", mounted.target) == "postgres 700"
         assert not mounted.clone()["changed"]
 
+    def test_leftovers_of_a_plain_pg_basebackup(self, mounted):
+        conninfo = " ".join(f"{key}={value}" for key, value in mounted.upstream.items())
+        mounted.replica.run("chown", "postgres:", mounted.target)
+        command = f"{mounted.replica.bin_directory}/pg_basebackup -D {mounted.target} -d '{conninfo}' -c fast"
+        script = f"{command}; cd {mounted.target}; rm -r global"
+        mounted.replica.run("bash", "-c", script, user="postgres")
+        assert mounted.look()["state"] == "partial"
+        assert mounted.clone(check=True)["basebackup"]["action"] == "cloned"
+        # Killed while it removes them, they are still recognised.
+        interpreter = mounted.fail_at("lstat", r"/data/pg_xact$", f"os.getppid() == 1 and {KILL}")
+        assert "killed before its end" in mounted.clone(interpreter=interpreter)["msg"]
+        assert mounted.look()["state"] == "partial"
+        mounted.succeed()
+
+    @pytest.mark.parametrize("source", ["data/PG_VERSION$", "data/base$", "data/global$"])
+    def test_killed_while_the_copy_takes_its_place(self, mounted, source):
+        result = mounted.clone(interpreter=mounted.fail_at("rename", source))
+        assert "killed before its end" in result["msg"]
+        assert mounted.look()["state"] == "partial"
+        assert mounted.succeed()["action"] == "finished"
+
+    def test_killed_when_the_copy_has_taken_its_place(self, mounted):
+        result = mounted.clone(interpreter=mounted.fail_at("rmdir", "walstream.clone/data$"))
+        assert "killed before its end" in result["msg"]
+        assert mounted.look()["state"] == "standby"
+        assert mounted.succeed()["action"] == "unchanged"
+        assert ".walstream.clone" not in mounted.replica.run("ls", "-A", mounted.target)
+
     def test_killed_and_repeated(self, mounted):
         run = mounted.clone_in_background()
         mounted.until_copying(0.5)
@@ -631,7 +885,13 @@ class TestUpstream:
         far.begin()
         run = far.clone_in_background(
             max_rate="4M",
-            upstream={**far.upstream, "keepalives_idle": 2, "keepalives_interval": 1, "keepalives_count": 3},
+            upstream={
+                **far.upstream,
+                "keepalives_idle": 2,
+                "keepalives_interval": 1,
+                "keepalives_count": 3,
+                "tcp_user_timeout": 5000,
+            },
         )
         far.until_copying(0.5)
         change_network("disconnect", network, far)

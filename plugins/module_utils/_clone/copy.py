@@ -264,7 +264,7 @@ def _check_tablespaces(job: Job, data: str) -> None:
         if target not in mapped:
             raise WalstreamError(
                 f"the upstream has a tablespace at '{target}' that 'tablespace_mapping' does not name: add it, with "
-                "the same path if it may be there on this host too, and remove what was copied there"
+                "the same path if it may be there on this host too"
             )
 
 

@@ -33,20 +33,16 @@ def clean(filled: Iterable[str], made: Iterable[str], owner: User) -> None:
 
 
 def filled_by(record: Mapping[str, Any], copy: str) -> set[str]:
-    """Which directories outside hold the rest of the copy in `copy`, whose job is `record`.
+    """Which directories outside hold the rest of the copy in `copy`, whose job is `record`. Links resolved.
 
-    Its WAL directory is the one that its link leads to, which pg_basebackup makes once it has accepted that. Its
-    tablespaces are accepted, all at once, before the first byte; the job tells that it has come (`filling`). None
-    that the cluster in its place uses.
+    What its links lead to is its own: pg_basebackup makes the one to the WAL directory once it has accepted that, and
+    those to tablespaces, which nobody may have mapped, at the end. It accepts tablespaces, all at once, before the
+    first byte; the job tells that it has come (`filling`). None that the cluster in its place uses.
     """
-    planned = set(map(str, _external(record)))
-    leads = {os.path.realpath(link) for link in links_in(copy)}
-    used = used_by(str(record.get("real_path", "")))
     wal = record.get("wal_directory")
-    accepted = {
-        path for path in planned if os.path.realpath(path) in leads or (record.get("filling") and path != wal)
-    }
-    return {path for path in accepted if os.path.realpath(path) not in used}
+    filled = {str(path) for path in _external(record) if record.get("filling") and path != wal}
+    filled.update(links_in(copy))
+    return set(map(os.path.realpath, filled)) - used_by(str(record.get("real_path", "")))
 
 
 def made_for(record: Mapping[str, Any]) -> list[str]:

@@ -146,7 +146,8 @@ class Basebackup:
                 return self.run()
             job.clean_up(workspace)
             if situation.is_partial:
-                external.clean(set(prepared.job.external) & set(leads(disk)), (), self._owner)
+                planned = set(map(os.path.realpath, prepared.job.external))
+                external.clean(planned & set(leads(disk)), (), self._owner)
             # The worker may have fewer rights than we have where these lie.
             for path in prepared.job.external:
                 make_folder(path, self._owner)

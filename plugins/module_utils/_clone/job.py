@@ -41,7 +41,10 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._system.proce
 )
 from ansible_collections.walstream.postgresql.plugins.module_utils._system.supervised import Supervisor
 
-LOOK_EVERY = 0.03
+LOOK_EVERY, LOOK_LATER_EVERY = 0.03, 0.25
+QUICK_FOR = 3.0
+"""A small clone is over in that time, and not a moment of it is lost. A long one is looked at at leisure."""
+
 REPORT_KEPT_FOR = 30.0
 """Seconds that the worker leaves its report for somebody to read before it removes it itself."""
 
@@ -82,11 +85,12 @@ def start(job: Job, workspace: Workspace, lock: int, programs: Programs, timeout
 
 def wait(workspace: Workspace, seconds: float | None) -> bool:
     """Wait until no clone works here any more; False if `seconds` were over first."""
-    deadline = None if seconds is None else time.monotonic() + seconds
+    began = time.monotonic()
     while workspace.exists() and workspace.is_locked():
-        if deadline is not None and time.monotonic() >= deadline:
+        passed = time.monotonic() - began
+        if seconds is not None and passed >= seconds:
             return False
-        time.sleep(LOOK_EVERY)
+        time.sleep(LOOK_EVERY if passed < QUICK_FOR else LOOK_LATER_EVERY)
     return True
 
 
@@ -117,9 +121,8 @@ def clean_up(workspace: Workspace) -> None:
         moves = Moves.from_dict((stamp or {}).get("moves"))
         if moves.have_begun:
             carry_out(moves, workspace.data, workspace.rights.owner)
-            taken = {move.source: move.target for move in moves.into}
-            places = {taken.get(path, path): made for path, made in record.get("external", {}).items()}
-            record = {**record, "external": places}
+            # Its links lead to what it has taken; nothing is left where it was made.
+            record = {**record, "external": {move.target: True for move in moves.into}}
         workspace.forget(COMPLETE)  # from here on it is no longer whole
     elif stamp:
         return

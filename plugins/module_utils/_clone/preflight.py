@@ -134,14 +134,15 @@ def check_external(
             continue
         if not os.path.isdir(path) or os.path.islink(path):
             raise WalstreamError(f"'{path}', meant for {what}, is not a directory: choose another place")
-        foreign = [name for name in os.listdir(path) if not (path in ours and is_copied_there(name))]
+        is_ours = os.path.realpath(path) in ours
+        foreign = [name for name in os.listdir(path) if not (is_ours and is_copied_there(name))]
         if foreign:
             raise WalstreamError(
                 f"'{path}', meant for {what}, is not empty (it holds '{sorted(foreign)[0]}'): empty it, or choose "
                 "another directory, such as a new one inside it"
             )
         used = user_of(path, owner)
-        if path in ours and os.listdir(path) and used:
+        if is_ours and os.listdir(path) and used:
             raise WalstreamError(
                 f"'{path}', meant for {what}, is in use by {used}: end it, or choose another"
             )
