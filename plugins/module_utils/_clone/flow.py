@@ -269,4 +269,4 @@ def _is_still(before: DataDirectory, now: DataDirectory, in_place: bool) -> bool
         now.system_identifier,
         now.running,
     )
-    return same or (in_place and {before.state, now.state} == {State.EMPTY, State.PARTIAL})
+    return same or (in_place and before.state is State.EMPTY and now.state is State.PARTIAL)

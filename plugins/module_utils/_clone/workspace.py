@@ -19,6 +19,7 @@ import fcntl
 import json
 import os
 import stat
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +42,7 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._system.files
 LOCK = "lock"
 JOB = "job.json"
 PROGRESS = "progress.json"
+_LOOK_TAKES = 0.1
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,11 @@ class Workspace:
             write_file(self._file(name), json.dumps(value), durable=durable)
 
     def try_lock(self) -> int | None:
-        """A descriptor that holds the lock, or None while another clone does. Never waits."""
+        """A descriptor that holds the lock, or None while another clone does.
+
+        Waits no longer than somebody needs who only looks whether it is held.
+        """
+        deadline = time.monotonic() + _LOOK_TAKES
         while True:
             with self.rights.beneath():
                 flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -111,7 +117,10 @@ class Workspace:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 os.close(descriptor)
-                return None
+                if time.monotonic() > deadline:
+                    return None
+                time.sleep(0.005)
+                continue
             with contextlib.suppress(OSError):
                 # Whoever held it before may have removed the workspace: a lock on a removed file protects nothing.
                 if os.path.samestat(os.fstat(descriptor), os.stat(self._file(LOCK))):

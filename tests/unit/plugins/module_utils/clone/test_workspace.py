@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pwd
+import threading
 
 import pytest
 from ansible_collections.walstream.postgresql.plugins.module_utils._clone import job
@@ -69,6 +71,19 @@ def test_one_holder_at_a_time(workspace):
     workspace.remove()
     os.close(again)
     assert not workspace.exists()
+
+
+def test_somebody_who_only_looks_does_not_pass_for_a_clone(workspace):
+    """Looking takes the lock for a moment, as `is_locked` does."""
+    os.close(workspace.try_lock())
+    with open(workspace.lock_file) as looker:
+        fcntl.flock(looker, fcntl.LOCK_SH)
+        end = threading.Timer(0.02, fcntl.flock, (looker, fcntl.LOCK_UN))
+        end.start()
+        lock = workspace.try_lock()
+        end.join()
+    assert lock is not None
+    os.close(lock)
 
 
 def test_leftovers(workspace, tmp_path):
