@@ -218,13 +218,20 @@ class Basebackup:
         return self._wait_for(workspace, str(record.get("token", "")), disk)
 
     def _wait_for(self, workspace: Workspace, token: str, disk: DataDirectory) -> dict[str, Any]:
+        waiter = workspace.join()
+        if waiter is None:
+            return self.run()
         reason = str((workspace.read(JOB) or {}).get("reason", ""))
         if not job.wait(workspace, self._options.wait):
+            os.close(waiter)
             return self._result(
                 disk, action="cloning", reason=reason, changed=True, job=token, **self._how_far(disk)
             )
         outcome = job.Outcome.read(workspace)
+        os.close(waiter)
         job.tidy(workspace)
+        if not outcome.token:
+            return self.run()  # somebody has tidied up before it could be read
         if outcome.result is not None:
             return self._result(disk, action="cloned", reason=reason, changed=True, **outcome.result)
         raise WalstreamError(

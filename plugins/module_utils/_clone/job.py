@@ -30,6 +30,7 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._clone.worksp
     COMPLETE,
     JOB,
     PROGRESS,
+    WAITERS,
     Workspace,
 )
 from ansible_collections.walstream.postgresql.plugins.module_utils._data_directory.state import COPY
@@ -67,7 +68,7 @@ def start(job: Job, workspace: Workspace, lock: int, programs: Programs, timeout
     """Start the worker and return the clone's token. The lock goes over to the worker."""
     token = uuid.uuid4().hex
     # The worker removes the rest of an earlier copy, where somebody sees that it takes its time.
-    workspace.clear(keep=frozenset({COPY}))
+    workspace.clear(keep=frozenset({COPY, WAITERS}))
     workspace.write(JOB, job.record(token), durable=True)
     # From now on nobody who looks finds nothing.
     reporter = Reporter(workspace, token, time.time)
@@ -95,8 +96,11 @@ def wait(workspace: Workspace, seconds: float | None) -> bool:
 
 
 def tidy(workspace: Workspace) -> None:
-    """Remove what a clone that is over has left, except a complete copy. Not while another one works here."""
-    if not workspace.exists():
+    """Remove what a clone that is over has left, except a complete copy.
+
+    Not while another one works here, and not before everybody who waits for it knows its end.
+    """
+    if not workspace.exists() or workspace.is_awaited():
         return
     lock = workspace.try_lock()
     if lock is None:

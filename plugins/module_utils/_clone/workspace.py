@@ -5,6 +5,7 @@ It belongs to the server's user and to nobody else, holds a lock as long as a cl
 its presence is what makes an interrupted clone recognisable:
 
     lock            held (flock) by the worker for as long as it lives
+    waiters         held, shared, by everybody who waits for its end: the last of them tidies up
     job.json        what is being copied from where, and by which processes
     progress.json   how far it is, and at the end the result or the reason of the failure
     data/           the copy
@@ -40,6 +41,7 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._system.files
 )
 
 LOCK = "lock"
+WAITERS = "waiters"
 JOB = "job.json"
 PROGRESS = "progress.json"
 _LOOK_TAKES = 0.1
@@ -127,6 +129,29 @@ class Workspace:
                     return descriptor
             os.close(descriptor)
             self.create()
+
+    def join(self) -> int | None:
+        """Wait with others: while the descriptor is open, none of them removes the report. None if it is gone."""
+        with contextlib.suppress(OSError), self.rights.beneath():
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            descriptor = os.open(self._file(WAITERS), flags, 0o600)
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+            return descriptor
+        return None
+
+    def is_awaited(self) -> bool:
+        """Whether somebody has yet to read the report."""
+        waiter = self.join()
+        if waiter is None:
+            return False
+        try:
+            fcntl.flock(waiter, fcntl.LOCK_UN)
+            fcntl.flock(waiter, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(waiter)
+        return False
 
     def is_locked(self) -> bool:
         """Whether a clone works here now."""

@@ -86,6 +86,17 @@ def test_somebody_who_only_looks_does_not_pass_for_a_clone(workspace):
     os.close(lock)
 
 
+def test_the_last_who_waits_tidies_up(workspace):
+    first, second = workspace.join(), workspace.join()
+    os.close(first)
+    job.tidy(workspace)
+    assert workspace.exists()
+    os.close(second)
+    job.tidy(workspace)
+    assert not workspace.exists()
+    assert workspace.join() is None
+
+
 def test_leftovers(workspace, tmp_path):
     assert workspace.leftover() is Leftover.ENDED
     put_data(workspace)
