@@ -22,7 +22,8 @@ import yaml
 REPOSITORY = Path(__file__).resolve().parents[2]
 PREFIX = "-".join(
     filter(
-        None, (os.environ.get("WALSTREAM_TEST_PREFIX", "walstream-e2e"), os.environ.get("PYTEST_XDIST_WORKER"))
+        None,
+        (os.environ.get("WALSTREAM_TEST_PREFIX", "walstream-e2e"), os.environ.get("PYTEST_XDIST_WORKER")),
     )
 )
 """Of everything that the tests make; two sessions at once need two, and so do two workers of one."""
