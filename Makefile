@@ -1,16 +1,17 @@
 .DEFAULT_GOAL := help
-.PHONY: help doctor setup image images up status verify down lint unit sanity integration molecule playbooks faults test bench
+.PHONY: help doctor setup image images up status verify down \
+        lint unit sanity integration end-to-end molecule faults test bench
 
 PYTHON ?= python3
 TAG    ?= bookworm
 TAGS   := bullseye bookworm bookworm-systemd trixie sid
 SUITES ?= bookworm
-SCENARIOS ?= default version-13 version-17
+SCENARIOS ?= default systemd plain topology version-13 version-17 version-18
 VENV   := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 help:  ## Show this help
-	@sed -n 's/^\([a-z]*\):.*  ## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*  ## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
 doctor:  ## Say in one sentence what this machine lacks, if anything
 	@PYTHON=$(PYTHON) scripts/doctor
@@ -25,8 +26,8 @@ $(VENV)/.stamp: requirements.txt
 image: doctor  ## Build the node image where its inputs changed (TAG=bookworm)
 	@docker/build $(TAG)
 
-images: doctor  ## Build every node image that the tests run on
-	@for tag in $(TAGS); do docker/build $$tag || exit; done
+images: image  ## Build every node image that the tests run on
+	@printf '%s\n' $(TAGS) | xargs -P 2 -n 1 docker/build
 
 up: setup image  ## Build, start, replicate and prove the two containers
 	ansible-playbook playbooks/site.yml
@@ -55,16 +56,16 @@ sanity: setup  ## Run ansible-test sanity on a copy of the tracked files
 integration: setup images  ## Try each module on real servers (SUITES=bookworm, or more of them)
 	WALSTREAM_TEST_SUITES="$(SUITES)" pytest tests/integration
 
-molecule: setup images  ## Run molecule scenarios (SCENARIOS="default version-13 version-17")
-	for scenario in $(SCENARIOS); do molecule test --scenario-name $$scenario || exit; done
+end-to-end: setup images  ## Try the playbooks with trouble on purpose, two topologies at a time
+	pytest tests/end_to_end --numprocesses 2 --dist loadfile
 
-playbooks: setup image  ## Try the playbooks with trouble on purpose, on real containers
-	pytest tests/end_to_end
+molecule: setup images  ## Run molecule scenarios, two at a time (SCENARIOS="default topology")
+	@scripts/scenarios $(SCENARIOS)
 
-faults: setup images  ## Both of these with the slow repeats: killed at every task boundary and at any moment
+faults: setup images  ## Integration and end to end with what is slow: kills at every task boundary and at any moment
 	WALSTREAM_FAULTS=1 WALSTREAM_TEST_SUITES="$(SUITES)" pytest tests/integration tests/end_to_end
 
 bench: setup image  ## Measure what we cost against the plain tools; not part of test
 	python tests/bench/bench.py
 
-test: lint unit sanity molecule  ## What continuous integration runs
+test: lint unit sanity integration end-to-end molecule  ## What continuous integration runs

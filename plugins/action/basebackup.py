@@ -14,9 +14,10 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._clone import
 from ansible_collections.walstream.postgresql.plugins.module_utils._clone.progress import Progress
 
 MODULE = "walstream.postgresql.basebackup"
-FIRST_LOOK = 2.0
+FIRST_LOOK = 4.0
 LONGEST_LOOK, LONGEST_UNWATCHED = 5.0, 15.0
-"""Seconds that one call waits. Each call costs the hosts time that the copy could use, so they get longer."""
+"""Seconds that one call waits. Each call costs the hosts time that the copy could use, so they get longer, and the
+first one is long enough for a small cluster to need no other."""
 
 RECONNECT_FOR = 60.0
 """Seconds for which a lost connection is tried again: the copy goes on without us meanwhile."""

@@ -19,6 +19,8 @@ description:
   - The copy goes on when the connection to the host is lost. Another run waits for it and does not begin a second one.
     Killed anywhere, the next run cleans up and completes the job.
   - While it works, one line per host tells how far it is.
+  - Works with the rights of O(owner). Root acts only in folders that O(owner) may not write, and only if nobody else
+    could exchange a folder on the way there.
   - Does not write connection settings. Put C(primary_conninfo) and C(primary_slot_name) where your other settings are.
 version_added: 0.1.0
 options:
@@ -44,7 +46,9 @@ options:
       - It must exist, reserve WAL and be free. Without one, WAL may be removed before the standby starts.
     type: str
   wal_directory:
-    description: Directory for C(pg_wal) outside of the data directory. It must be absent or empty.
+    description:
+      - Directory for C(pg_wal) outside of the data directory. It must be absent or empty, unless it is that of a
+        cluster that is replaced (O(replace)), which it then follows.
     type: str
   tablespace_mapping:
     description:
@@ -82,7 +86,9 @@ options:
   replace:
     description:
       - Consent to replace what is there, given as its system identifier. Any other identifier refuses.
-      - What is replaced is moved aside to C(<data_directory>.replaced-<UTC time>) and never removed.
+      - What is replaced is moved aside to C(<data_directory>.replaced-<UTC time>) and never removed. Its WAL directory
+        and tablespaces follow where the copy needs their places.
+      - Nothing is moved before the copy is complete and verified, so both need room at the same time.
       - Never applies to a running server, nor to a directory whose history is newer than the upstream's.
       - A standby of this upstream is replaced only if the upstream no longer has the WAL that it needs.
     type: str

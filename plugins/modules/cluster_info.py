@@ -258,6 +258,10 @@ cluster_info:
       description: The timeline that the server is on.
       type: int
       sample: 1
+    lsn:
+      description: The end of the WAL that is flushed, on a standby of what is replayed.
+      type: str
+      sample: 0/3000148
     bytes:
       description: Size of all databases and the shared catalogue.
       type: int

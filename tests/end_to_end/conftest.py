@@ -4,7 +4,7 @@
 One topology, the embedded default under other names and ports, serves all tests of a session. A test
 that spoils it gets it back from copies of its volumes, which takes seconds where building takes many.
 
-WALSTREAM_TEST_PREFIX   of the names of everything that is made (default: walstream-faults)
+WALSTREAM_TEST_PREFIX   of the names of everything that is made (default: walstream-e2e)
 """
 
 from __future__ import annotations

@@ -20,8 +20,13 @@ from typing import Any
 import yaml
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PREFIX = os.environ.get("WALSTREAM_TEST_PREFIX", "walstream-faults")
-"""Of everything that the tests make; two sessions at once need two."""
+PREFIX = "-".join(
+    filter(
+        None,
+        (os.environ.get("WALSTREAM_TEST_PREFIX", "walstream-e2e"), os.environ.get("PYTEST_XDIST_WORKER")),
+    )
+)
+"""Of everything that the tests make; two sessions at once need two, and so do two workers of one."""
 SLOT = "replica_physical_slot"
 IMAGE = "walstream/postgresql-node:bookworm"
 PASSWORD = "postgres"
@@ -52,7 +57,7 @@ def docker(*arguments: str, check: bool = True, text_input: str | None = None) -
     return done.stdout.strip()
 
 
-def wait_until(condition, seconds: float = 60, what: str = "") -> None:
+def wait_until(condition, seconds: float = 120, what: str = "") -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"did not happen within {seconds} s: {what or condition}"

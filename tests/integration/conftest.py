@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.walstream.postgresql.tests.integration.cloning import Site
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 IMAGE_PREFIX = os.environ.get("WALSTREAM_TEST_IMAGE_PREFIX", "walstream/postgresql-node")
@@ -227,13 +228,16 @@ class Node:
         check: bool = False,
         diff: bool = False,
         verbose: int = 0,
+        *,
+        interpreter: str = "",
     ) -> dict[str, Any]:
         """Execute a module of this collection on the node, as Ansible does, and return its result.
 
         A failed module is a result as well: look at `failed`.
         """
+        connection = {**_CONNECTION, **({"ansible_python_interpreter": interpreter} if interpreter else {})}
         argv = [_ansible(), "all", "--inventory", f"{self.name},"]
-        argv += ["--extra-vars", json.dumps(_CONNECTION)]
+        argv += ["--extra-vars", json.dumps(connection)]
         argv += ["--module-name", f"walstream.postgresql.{module}"]
         argv += ["--args", json.dumps(arguments)] if arguments else []
         argv += [flag for flag, wanted in (("--check", check), ("--diff", diff)) if wanted]
@@ -368,3 +372,38 @@ def shared_servers(network: str) -> Iterator[Fleet]:
     fleet = Fleet(network)
     yield fleet
     fleet.remove()
+
+
+@pytest.fixture(scope="module")
+def made_site(shared_servers, suite):
+    primary = shared_servers(
+        suite, {"wal_sender_timeout": "'5s'", "max_slot_wal_keep_size": "'64MB'", "wal_keep_size": "0"}
+    )
+    site = Site(primary, shared_servers.empty(suite))
+    site.prepare()
+    return site
+
+
+@pytest.fixture
+def site(made_site):
+    made_site.begin()
+    yield made_site
+    made_site.remove()
+
+
+@pytest.fixture(scope="module")
+def made_mounted(shared_servers, made_site):
+    """The same primary, and a host whose data directory is a small file system of its own."""
+    host = shared_servers.empty(made_site.primary.suite, "--tmpfs", "/srv/walstream/data:size=250m,mode=755")
+    mounted = Site(made_site.primary, host)
+    mounted.workspace = f"{mounted.target}/.walstream.clone"
+    mounted.passfile = host.write_passfile()
+    return mounted
+
+
+@pytest.fixture
+def mounted(made_mounted):
+    made_mounted.begin()
+    made_mounted.replica.run("bash", "-c", f"rm -rf {made_mounted.target}/* {made_mounted.workspace}")
+    yield made_mounted
+    made_mounted.replica.run("bash", "-c", f"rm -rf {made_mounted.target}/* {made_mounted.workspace}")

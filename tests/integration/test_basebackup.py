@@ -1,179 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Clones of real servers: what succeeds, what is refused with every byte in its place, and every kind of violent end.
-
-WALSTREAM_TEST_KILLS=n repeats each violent end at n moments of the copy, on every release (default: once, on one).
-"""
+"""Clones of real servers: what succeeds, and what is refused with every byte in its place."""
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import threading
-import time
-
 import pytest
-
-KILLS = int(os.environ.get("WALSTREAM_TEST_KILLS", "1"))
-MOMENTS = [round(0.3 + 2.0 * i / max(1, KILLS - 1), 2) if KILLS > 1 else 1.0 for i in range(KILLS)]
-"""Seconds of copying before the blow falls; a throttled copy takes about four."""
-
-MAJORS = ("bullseye", "bookworm", "trixie", "sid")
-SLOT = "replica"
-THROTTLED = {"max_rate": "16M"}
-VIOLENT_SUITES = pytest.mark.suites(*(MAJORS if KILLS > 1 else ["bookworm"]))
-
-
-class Site:
-    """A primary with some data, and a host for its replica."""
-
-    def __init__(self, primary, replica):
-        self.primary = primary
-        self.replica = replica
-        self.target = replica.data_directory
-        self.workspace = f"{replica.root}/.data.clone"
-        self.passfile = ""
-
-    def prepare(self):
-        self.primary.psql(
-            "CREATE TABLE filler AS SELECT g, repeat(md5(g::text), 12) AS words FROM generate_series(1, 90000) g"
-        )
-        self.passfile = self.replica.write_passfile()
-
-    def begin(self):
-        """A slot, and nothing on the replica."""
-        self.remove()
-        self.primary.wait_for("SELECT count(*) = 0 FROM pg_replication_slots WHERE active")
-        self.primary.psql("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots")
-        self.primary.psql(f"SELECT pg_create_physical_replication_slot('{SLOT}', true)")
-
-    def remove(self):
-        kill = "pkill -9 -x postgres; pkill -9 -x pg_basebackup; pkill -9 -u postgres python3"
-        script = f"cd {self.replica.root} && {kill}; rm -rf data .data.clone data.replaced-* wal* ts*"
-        self.replica.run("bash", "-c", script, check=False)
-
-    @property
-    def upstream(self):
-        return {
-            "host": self.primary.address,
-            "port": self.primary.port,
-            "user": "replicator",
-            "passfile": self.passfile,
-        }
-
-    def clone(self, check=False, diff=False, **options):
-        arguments = {"data_directory": self.target, "upstream": self.upstream, "slot": SLOT, **options}
-        return self.replica.run_module("basebackup", arguments, check=check, diff=diff)
-
-    def clone_in_background(self, **options):
-        return Background(lambda: self.clone(**{**THROTTLED, **options}))
-
-    def look(self):
-        return self.replica.run_module("data_directory_info", {"data_directory": self.target})[
-            "data_directory_info"
-        ]
-
-    def until_copying(self, seconds=1.0):
-        """Wait until the copy has begun, and then as long."""
-        deadline = time.monotonic() + 20
-        while "backup_label" not in self.replica.run("ls", f"{self.workspace}/data", check=False):
-            assert time.monotonic() < deadline, "no copy began"
-            time.sleep(0.05)
-        time.sleep(seconds)
-
-    def processes(self, name):
-        """Process numbers on the replica, oldest first."""
-        return self.replica.run("pgrep", "-x", name, check=False).split()
-
-    def kill(self, *pids, number="9"):
-        assert pids
-        self.replica.run("kill", f"-{number}", *pids, check=False)
-
-    def worker(self):
-        """The detached process, which acts as the server's user."""
-        return self.replica.run("pgrep", "-u", "postgres", "python3", check=False).split()
-
-    def module(self):
-        """The module's process, which waits for the worker."""
-        return self.replica.run("pgrep", "-u", "root", "python3", check=False).split()
-
-    def checksums(self, *paths):
-        script = (
-            "find " + " ".join(paths) + " -printf '%p %y %m %u %l %T@\\n' -type f -exec sha256sum {} + | sort"
-        )
-        return self.replica.run("bash", "-c", script)
-
-    def nothing_left(self):
-        """No copy, no process and no active slot remain."""
-        listing = self.replica.run("ls", "-A", self.replica.root)
-        assert ".data.clone" not in listing
-        assert not self.processes("pg_basebackup")
-        self.primary.wait_for("SELECT count(*) = 0 FROM pg_replication_slots WHERE active")
-
-    def prove(self):
-        """The clone starts as a standby and replays what the primary writes now."""
-        conninfo = " ".join(f"{key}={value}" for key, value in self.upstream.items())
-        self.replica.configure({"primary_conninfo": f"'{conninfo}'", "primary_slot_name": f"'{SLOT}'"})
-        self.replica.start()
-        self.primary.psql(
-            "CREATE TABLE IF NOT EXISTS proof (t timestamptz); INSERT INTO proof VALUES (now())"
-        )
-        end = self.primary.psql("SELECT pg_current_wal_lsn()")
-        self.replica.wait_for(f"SELECT pg_is_in_recovery() AND pg_last_wal_replay_lsn() >= '{end}'")
-        assert self.replica.psql("SELECT count(*) FROM filler") == "90000"
-        self.replica.stop()
-
-    def succeed(self, **options):
-        """The same run again ends in a proved replica."""
-        result = self.clone(**options)
-        assert not result.get("failed"), result["msg"]
-        self.nothing_left()
-        self.prove()
-        return result["basebackup"]
-
-
-def change_network(action, network, site):
-    subprocess.run(["docker", "network", action, network, site.replica.name], check=True)
-
-
-class Background:
-    """A call in a thread; `result()` waits for it."""
-
-    def __init__(self, call):
-        self._outcome = None
-        self._error = None
-        self._call = call
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-
-    def _run(self):
-        try:
-            self._outcome = self._call()
-        except BaseException as error:
-            self._error = error
-
-    def result(self, may_break=False):
-        self._thread.join(120)
-        if self._error and not may_break:
-            raise self._error
-        return self._outcome
-
-
-@pytest.fixture(scope="module")
-def made_site(shared_servers, suite):
-    primary = shared_servers(
-        suite, {"wal_sender_timeout": "'5s'", "max_slot_wal_keep_size": "'64MB'", "wal_keep_size": "0"}
-    )
-    site = Site(primary, shared_servers.empty(suite))
-    site.prepare()
-    return site
-
-
-@pytest.fixture
-def site(made_site):
-    made_site.begin()
-    yield made_site
-    made_site.remove()
+from ansible_collections.walstream.postgresql.tests.integration.cloning import (
+    LIKE_A_CLUSTER,
+    SLOT,
+    VIOLENT_SUITES,
+    Site,
+    change_network,
+)
 
 
 class TestClone:
@@ -211,193 +48,6 @@ class TestClone:
         site.succeed()
         assert not site.clone()["changed"]
         assert site.replica.run("stat", "-c", "%a", site.target) == "750"
-
-
-@VIOLENT_SUITES
-@pytest.mark.parametrize("moment", MOMENTS)
-class TestViolentEnd:
-    def test_of_pg_basebackup(self, site, moment):
-        run = site.clone_in_background()
-        site.until_copying(moment)
-        site.kill(site.processes("pg_basebackup")[0])
-        result = run.result()
-        assert result["failed"]
-        assert "killed by signal 9" in result["msg"]
-        site.nothing_left()
-        assert site.look()["state"] == "absent"
-        site.succeed()
-
-    def test_of_the_wal_receiver(self, site, moment):
-        run = site.clone_in_background()
-        site.until_copying(moment)
-        site.kill(site.processes("pg_basebackup")[-1])
-        result = run.result()
-        assert result["failed"]
-        assert "run again" in result["msg"]
-        site.nothing_left()
-        site.succeed()
-
-    def test_of_the_worker_alone(self, site, moment):
-        """Its children live on and hold the slot; the next run ends them."""
-        run = site.clone_in_background()
-        site.until_copying(moment)
-        site.kill(*site.worker())
-        result = run.result()
-        assert result["failed"]
-        assert "killed before its end" in result["msg"]
-        site.succeed()
-
-    def test_of_everything_at_once(self, site, moment):
-        run = site.clone_in_background()
-        site.until_copying(moment)
-        site.kill(*site.module(), *site.worker(), *site.processes("pg_basebackup"))
-        run.result(may_break=True)
-        assert site.look()["clone"]["state"] == "interrupted"
-        site.succeed()
-
-    def test_of_module_and_worker_with_an_orphaned_receiver(self, site, moment):
-        run = site.clone_in_background()
-        site.until_copying(moment)
-        parent, receiver = site.processes("pg_basebackup")
-        site.kill(*site.module(), *site.worker(), parent)
-        run.result(may_break=True)
-        assert receiver in site.processes("pg_basebackup")
-        site.succeed()
-
-    def test_of_the_module_leaves_the_clone_running(self, site, moment):
-        run = site.clone_in_background()
-        site.until_copying(moment)
-        site.kill(*site.module())
-        run.result(may_break=True)
-        running = site.look()["clone"]
-        assert running["state"] == "running"
-        attached = site.clone()
-        assert attached["basebackup"]["action"] in {"cloned", "unchanged"}
-        site.nothing_left()
-        site.prove()
-
-    def test_of_the_walsender(self, site, moment):
-        run = site.clone_in_background()
-        site.until_copying(moment)
-        site.primary.psql("SELECT pg_terminate_backend(pid) FROM pg_stat_replication WHERE state = 'backup'")
-        result = run.result()
-        assert result["failed"]
-        assert "connection to the upstream ended" in result["msg"] or "see the upstream" in result["msg"]
-        assert site.look()["state"] == "absent"
-        site.nothing_left()
-        site.succeed()
-
-    def test_of_the_primary(self, site, moment):
-        run = site.clone_in_background()
-        site.until_copying(moment)
-        site.primary.stop("immediate")
-        site.primary.start()
-        result = run.result()
-        assert result["failed"]
-        site.nothing_left()
-        site.succeed()
-
-
-@VIOLENT_SUITES
-@pytest.mark.faults
-class TestTrouble:
-    def test_a_second_run_waits_for_the_first(self, site):
-        first = site.clone_in_background(max_rate="6M")
-        site.until_copying(0.1)
-        second = site.clone(check=True)["basebackup"]
-        assert second["action"] == "cloning"
-        assert second["progress"]["phase"] == "copying"
-        second = site.clone()
-        assert second["basebackup"]["action"] == "cloned"
-        assert first.result()["basebackup"]["start_lsn"] == second["basebackup"]["start_lsn"]
-        site.nothing_left()
-        site.prove()
-
-    def test_another_copy_into_the_same_place_is_refused(self, site):
-        first = site.clone_in_background(max_rate="6M")
-        site.until_copying(0.1)
-        second = site.clone(slot="another")
-        assert second["failed"]
-        assert "another clone" in second["msg"]
-        assert first.result()["changed"]
-
-    def test_leftovers_of_a_plain_pg_basebackup(self, site):
-        """As other tools leave them: PG_VERSION and backup_label, no control file."""
-        conninfo = " ".join(f"{key}={value}" for key, value in site.upstream.items())
-        script = (
-            f"{site.replica.bin_directory}/pg_basebackup -D {site.target} -d '{conninfo}' -r 8M -c fast & "
-            f"p=$!; until [ -e {site.target}/base/1 ]; do sleep 0.1; done; echo started; sleep 1; "
-        )
-        site.replica.run(
-            "bash", "-c", script + "kill -9 $p; pkill -9 -x pg_basebackup; true", user="postgres"
-        )
-        assert site.look()["state"] == "partial"
-        site.primary.wait_for("SELECT count(*) = 0 FROM pg_stat_replication")
-        assert "interrupted base backup" in site.succeed()["reason"]
-
-    def test_a_plain_pg_basebackup_at_work_is_left_alone(self, site):
-        conninfo = " ".join(f"{key}={value}" for key, value in site.upstream.items())
-        command = f"{site.replica.bin_directory}/pg_basebackup -D {site.target} -d '{conninfo}' -r 8M -c fast"
-        other = Background(lambda: site.replica.run("bash", "-c", command, user="postgres"))
-        deadline = time.monotonic() + 10
-        while site.look()["state"] != "partial":
-            assert time.monotonic() < deadline
-        refused = site.clone()
-        assert refused["failed"]
-        assert "pg_basebackup (pid" in refused["msg"]
-        other.result()
-
-    def test_slot_invalidated_during_the_copy(self, site):
-        run = site.clone_in_background(max_rate="4M")
-        site.until_copying(0.5)
-        site.kill(*site.processes("pg_basebackup")[-1:], number="STOP")
-        for _attempt in range(8):
-            site.primary.psql(
-                "SELECT pg_logical_emit_message(false, 'x', repeat('x', 15000000)); SELECT pg_switch_wal()"
-            )
-        site.primary.psql("CHECKPOINT")
-        site.primary.wait_for("SELECT wal_status = 'lost' FROM pg_replication_slots", seconds=20)
-        site.kill(*site.processes("pg_basebackup")[-1:], number="CONT")
-        result = run.result()
-        assert result["failed"]
-        assert site.look()["state"] == "absent"
-        site.nothing_left()
-        refused = site.clone()
-        assert refused["failed"]
-        assert "slot" in refused["msg"]
-        site.begin()
-        site.succeed()
-
-    @pytest.mark.parametrize("damage", ["echo x >>", "truncate -s 100", "rm"])
-    def test_copy_altered_before_verification(self, site, damage):
-        run = site.clone_in_background()
-        site.until_copying(1.5)
-        site.replica.run("bash", "-c", f"{damage} {site.workspace}/data/base/1/PG_VERSION")
-        result = run.result()
-        assert result["failed"]
-        assert "base/1/PG_VERSION" in result["msg"]
-        assert site.look()["state"] == "absent"
-        site.nothing_left()
-        site.succeed()
-
-    def test_complete_copy_that_had_not_got_its_place(self, site):
-        """As a worker leaves it that is killed right before the rename."""
-        made = site.clone()["basebackup"]
-        stamp = {name: made[name] for name in ("system_identifier", "timeline", "start_lsn", "bytes")}
-        site.replica.run("install", "-d", "-o", "postgres", "-m", "700", site.workspace)
-        site.replica.run("mv", site.target, f"{site.workspace}/data")
-        stamp = json.dumps({**stamp, "standby": True, "verified": True})
-        site.replica.write(f"{site.workspace}/complete.json", stamp)
-        assert site.look()["clone"]["state"] == "complete"
-        assert site.clone(check=True)["basebackup"]["action"] == "finished"
-        assert site.succeed()["action"] == "finished"
-
-    def test_timeout(self, site):
-        result = site.clone(timeout=2, max_rate="4M")
-        assert result["failed"]
-        assert "within 2 seconds" in result["msg"]
-        site.nothing_left()
-        assert site.look()["state"] == "absent"
 
 
 @VIOLENT_SUITES
@@ -460,11 +110,18 @@ class TestRefusal:
                 "mkdir -p data/global data/base; echo 15 > data/PG_VERSION; touch data/base/16384",
                 "without its control file",
             ),
-            ("mkdir -p data/global; head -c 100 /dev/urandom > data/global/pg_control", "damaged"),
-            ("mkdir -p data/global; head -c 8192 /dev/urandom > data/global/pg_control", "damaged"),
+            (
+                f"{LIKE_A_CLUSTER}; head -c 100 /dev/urandom > data/global/pg_control",
+                "damaged",
+            ),
+            (
+                f"{LIKE_A_CLUSTER}; head -c 8192 /dev/urandom > data/global/pg_control",
+                "damaged",
+            ),
         ],
     )
     def test_what_is_not_a_cluster(self, site, script, words):
+        script = script.replace("MAJOR", str(site.replica.major))
         site.replica.run("bash", "-c", f"cd {site.replica.root}; {script}", user="postgres")
         self.refuse(site, words)
 
@@ -494,8 +151,58 @@ class TestPreflight:
             "SELECT pg_create_logical_replication_slot('replica', 'test_decoding')", check=False
         )
         site.primary.psql("SELECT pg_create_physical_replication_slot('lazy')")
-        if site.primary.major >= 15:
-            self.fail(site, "reserves no WAL", slot="lazy")
+        self.fail(site, "reserves no WAL", slot="lazy")
+
+    def test_walsenders(self, site, servers):
+        """Two are needed, and one is there."""
+        primary = servers(site.primary.suite, {"max_wal_senders": "1"})
+        other = Site(primary, site.replica)
+        other.passfile = site.passfile
+        primary.psql(f"SELECT pg_create_physical_replication_slot('{SLOT}', true)")
+        self.fail(other, "walsenders of the upstream are taken", "max_wal_senders")
+
+    def test_places(self, site):
+        """Root acts only where nobody else can interfere, and the server's user must be able to come there."""
+        root = site.replica.root
+        prepare = (
+            f"cd {root}; install -d -o nobody theirs; install -d theirs/ours; "
+            "install -d -m 700 shut; install -d -m 777 open; install -d open/ours; "
+            "install -d -o nobody notours; install -d linked; ln -sn ../theirs/ours linked/away"
+        )
+        try:
+            site.replica.run("bash", "-c", prepare)
+            self.fail(
+                site, "root does not act there", "belongs to 'nobody'", data_directory=f"{root}/theirs/ours/d"
+            )
+            self.fail(site, "'nobody'", data_directory=f"{root}/linked/away/d")
+            self.fail(site, "root does not act there", "by everybody", data_directory=f"{root}/open/ours/d")
+            self.fail(site, "'nobody'", wal_directory=f"{root}/theirs/ours/wal")
+            self.fail(site, "may not enter", f"{root}/shut", data_directory=f"{root}/shut/d")
+            self.fail(site, "may not write in", wal_directory=f"{root}/notours")
+            self.fail(
+                site, "two things at once", wal_directory=f"{root}/x", tablespace_mapping={"/old": f"{root}/x"},
+                source_tablespaces=["/old"], source_bytes=1,
+            )  # fmt: skip
+            for where in ("theirs/ours", "open/ours"):
+                refused = site.clone(data_directory=f"{root}/{where}/d")
+                assert "root does not act there" in refused["msg"]
+                assert not site.replica.run("ls", "-A", f"{root}/{where}")
+        finally:
+            site.replica.run("bash", "-c", f"cd {root}; rm -rf theirs shut open notours linked")
+
+    def test_places_that_only_root_can_prepare(self, site):
+        """A folder of root's for the data directory, and a new file system's for the WAL."""
+        try:
+            site.replica.run("bash", "-c", "install -d /walstream-root/wal")
+            site.clone(data_directory="/walstream-root/pg/d", wal_directory="/walstream-root/wal")
+            found = site.replica.run_module("data_directory_info", {"data_directory": "/walstream-root/pg/d"})
+            assert found["data_directory_info"]["state"] == "standby"
+            assert found["data_directory_info"]["wal_directory"] == "/walstream-root/wal"
+            modes = site.replica.run("stat", "-c", "%U %a", "/walstream-root/wal", "/walstream-root/pg/d")
+            assert modes.splitlines() == ["postgres 700"] * 2
+            assert site.replica.run("ls", "-A", "/walstream-root", "/walstream-root/pg").count("clone") == 0
+        finally:
+            site.replica.run("rm", "-rf", "/walstream-root")
 
 
 @VIOLENT_SUITES
@@ -533,73 +240,6 @@ class TestPlaces:
             site.primary.psql("DROP TABLESPACE ts1")
 
 
-@pytest.fixture(scope="module")
-def made_mounted(shared_servers, made_site):
-    """The same primary, and a host whose data directory is a small file system of its own."""
-    host = shared_servers.empty(made_site.primary.suite, "--tmpfs", "/srv/walstream/data:size=250m,mode=755")
-    mounted = Site(made_site.primary, host)
-    mounted.workspace = f"{mounted.target}/.walstream.clone"
-    mounted.passfile = host.write_passfile()
-    return mounted
-
-
-@pytest.fixture
-def mounted(made_mounted):
-    made_mounted.begin()
-    made_mounted.replica.run("bash", "-c", f"rm -rf {made_mounted.target}/* {made_mounted.workspace}")
-    yield made_mounted
-    made_mounted.replica.run("bash", "-c", f"rm -rf {made_mounted.target}/* {made_mounted.workspace}")
-
-
-@pytest.mark.suites("bookworm")
-class TestMountPoint:
-    """It cannot be renamed: cloned in place, under a marker."""
-
-    def test_with_lost_and_found(self, mounted):
-        mounted.replica.run("mkdir", f"{mounted.target}/lost+found")
-        assert mounted.look()["is_mount_point"]
-        mounted.succeed()
-        listing = mounted.replica.run("ls", "-A", mounted.target)
-        assert "lost+found" in listing
-        assert ".walstream.clone" not in listing
-        assert mounted.replica.run("stat", "-c", "%U %a", mounted.target) == "postgres 700"
-        assert not mounted.clone()["changed"]
-
-    def test_killed_and_repeated(self, mounted):
-        run = mounted.clone_in_background()
-        mounted.until_copying(0.5)
-        mounted.kill(*mounted.module(), *mounted.worker(), *mounted.processes("pg_basebackup"))
-        run.result(may_break=True)
-        assert mounted.look()["state"] == "partial"
-        mounted.succeed()
-
-    def test_full_disk(self, mounted):
-        run = mounted.clone_in_background()
-        mounted.until_copying(0.2)
-        mounted.replica.run("bash", "-c", f"head -c 400M /dev/zero > {mounted.target}/filler", check=False)
-        result = run.result()
-        assert result["failed"]
-        assert "No space left on device: free space" in result["msg"]
-        assert mounted.replica.run("ls", "-A", mounted.target) == "filler"
-        mounted.replica.run("rm", f"{mounted.target}/filler")
-        mounted.nothing_left()
-        mounted.succeed()
-
-    def test_too_small_is_known_beforehand(self, mounted):
-        mounted.replica.run("bash", "-c", f"head -c 200M /dev/zero > {mounted.target}/lost+found")
-        result = mounted.clone(check=True)
-        assert result["failed"]
-        assert "and only" in result["msg"]
-
-    def test_foreign_cluster_cannot_be_moved_aside(self, mounted):
-        mounted.replica.initdb()
-        identifier = mounted.look()["system_identifier"]
-        result = mounted.clone(replace=identifier)
-        assert result["failed"]
-        assert "mount point" in result["msg"]
-        assert mounted.look()["state"] == "primary"
-
-
 @pytest.mark.suites("bookworm")
 class TestUpstream:
     def test_damaged_page(self, servers):
@@ -630,7 +270,13 @@ class TestUpstream:
         far.begin()
         run = far.clone_in_background(
             max_rate="4M",
-            upstream={**far.upstream, "keepalives_idle": 2, "keepalives_interval": 1, "keepalives_count": 3},
+            upstream={
+                **far.upstream,
+                "keepalives_idle": 2,
+                "keepalives_interval": 1,
+                "keepalives_count": 3,
+                "tcp_user_timeout": 5000,
+            },
         )
         far.until_copying(0.5)
         change_network("disconnect", network, far)

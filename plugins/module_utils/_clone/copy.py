@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +16,7 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._clone.copy_e
     explain_copy,
     reason_in,
 )
-from ansible_collections.walstream.postgresql.plugins.module_utils._clone.move_aside import Move, carry_out
+from ansible_collections.walstream.postgresql.plugins.module_utils._clone.move_aside import Moves, carry_out
 from ansible_collections.walstream.postgresql.plugins.module_utils._clone.progress import (
     CLEANING,
     FINISHING,
@@ -27,38 +26,36 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._clone.progre
 from ansible_collections.walstream.postgresql.plugins.module_utils._clone.reporter import Reporter
 from ansible_collections.walstream.postgresql.plugins.module_utils._clone.workspace import (
     COMPLETE,
-    MOVES,
-    Rights,
+    JOB,
     Workspace,
 )
 from ansible_collections.walstream.postgresql.plugins.module_utils._data_directory.state import (
     IN_PLACE_WORKSPACE,
     NOT_DATA,
-    is_wal_name,
 )
 from ansible_collections.walstream.postgresql.plugins.module_utils._errors import WalstreamError
 from ansible_collections.walstream.postgresql.plugins.module_utils._postgresql.control_file import Damaged
 from ansible_collections.walstream.postgresql.plugins.module_utils._postgresql.programs import Copy, Programs
 from ansible_collections.walstream.postgresql.plugins.module_utils._system.files import (
-    OWNER_ONLY,
-    make_directory,
     remove_entries,
     sync_directory,
 )
 from ansible_collections.walstream.postgresql.plugins.module_utils._system.supervised import Supervisor
 from ansible_collections.walstream.postgresql.plugins.module_utils._upstream.login_errors import UpstreamNames
 
-_TABLESPACE_CONTENT = re.compile(r"^PG_\d+_\d+$")
 _GROUP_ACCESS = 0o750
-_PARENT_MODE = 0o755
 _CONTROL_DIRECTORY = "global"
+_LABEL = "backup_label"
 _LINES_KEPT = 200
 
 
 @dataclass(frozen=True)
 class Job:
-    """Everything that the worker needs to know. `external`: the WAL directory and tablespaces it fills, each with
-    whether it has to be made. `rubbish`: what an interrupted copy left in the data directory."""
+    """Everything that the worker needs to know.
+
+    `external`: the WAL directory and tablespaces it fills, each with whether it has to be made. `rubbish`: what an
+    interrupted copy left in the data directory. `moved_aside_to`: where the replaced cluster goes, or went already.
+    """
 
     data_directory: str
     real_path: str
@@ -71,13 +68,23 @@ class Job:
     verify: bool = True
     external: Mapping[str, bool] = field(default_factory=dict)
     rubbish: tuple[str, ...] = ()
-    moves: tuple[Move, ...] = ()
-    moves_first: bool = False
+    moves: Moves = field(default_factory=Moves)
+    moved_aside_to: str | None = None
     target_mode: int | None = None
 
-    @property
-    def moved_aside_to(self) -> str | None:
-        return self.moves[-1].target if self.moves else None
+    def record(self, token: str) -> dict[str, Any]:
+        """What the workspace keeps of it: how the next run knows what this one was about, if it is killed."""
+        return {
+            "token": token,
+            "data_directory": self.data_directory,
+            "real_path": self.real_path,
+            "upstream": self.upstream,
+            "slot": self.copy.slot,
+            "system_identifier": self.system_identifier,
+            "wal_directory": self.copy.wal_directory,
+            "external": dict(self.external),
+            "reason": self.reason,
+        }
 
 
 @dataclass
@@ -94,14 +101,11 @@ class Clone:
         """Everything up to the stamp that calls the copy complete. What fails leaves the target untouched."""
         job, workspace, reporter = self.job, self.workspace, self.reporter
         rights = workspace.rights
-        if job.rubbish:
+        if job.rubbish or os.path.lexists(workspace.data):
             reporter.enter(CLEANING)
+            workspace.discard_copy()
             with rights.beneath():
                 _remove_rubbish(job)
-        if job.moves_first:
-            make_room(job.moves, workspace)
-        for path in (path for path, missing in job.external.items() if missing):
-            make_external(path, rights)
         self._run_basebackup()
         with rights.beneath():
             _check_tablespaces(job, workspace.data)
@@ -126,6 +130,7 @@ class Clone:
             "bytes": progress.bytes_done,
             "standby": self.job.standby,
             "verified": self.job.verify,
+            "moves": self.job.moves.as_dict(),
             "moved_aside_to": self.job.moved_aside_to,
         }
 
@@ -136,7 +141,9 @@ class Clone:
             if not self.reporter.hear(line):
                 said.append(line)
                 del said[:-_LINES_KEPT]
-            elif not self.job.copy.tablespace_mapping:
+                return
+            self._note_filling()
+            if not self.job.copy.tablespace_mapping:
                 _check_space(self.workspace.path, self.reporter)
 
         rc = self.supervisor.run(self.programs.basebackup(self.job.copy), listen)
@@ -147,6 +154,15 @@ class Clone:
             raise WalstreamError(
                 f"the copy from {self.job.upstream} to '{self.job.data_directory}' failed: {reason}"
             )
+
+    def _note_filling(self) -> None:
+        """The first count comes when every tablespace has been found empty, and before the first byte is written."""
+        if self.reporter.filling or self.reporter.progress.bytes_total is None:
+            return
+        self.reporter.filling = True
+        if self.job.external:
+            record = {**self.job.record(self.reporter.token), "filling": True}
+            self.workspace.write(JOB, record, durable=True)
 
     def _verify(self) -> None:
         said: list[str] = []
@@ -171,37 +187,37 @@ class Clone:
             )
 
 
-def make_room(moves: tuple[Move, ...], workspace: Workspace) -> None:
-    """Move aside what is replaced, writing down beforehand what is going to be moved."""
-    workspace.write(MOVES, {"moves": [move.as_dict() for move in moves]}, durable=True)
-    carry_out(moves, workspace.rights)
-    workspace.forget(MOVES)
-
-
 def put_into_place(real_path: str, workspace: Workspace) -> None:
     """Let the complete copy become the data directory. May be called again after it was interrupted anywhere."""
     rights = workspace.rights
+    if not os.path.lexists(workspace.data):
+        return
+    moves = Moves.from_dict((workspace.read(COMPLETE) or {}).get("moves"))
+    carry_out(moves, workspace.data, rights.owner)
     if workspace.in_place:
         with rights.beneath():
             _move_up(workspace.data, real_path)
         return
-    if os.path.lexists(workspace.data):
-        with rights.beside():
-            # In one step, and only onto nothing or an empty directory: the kernel refuses anything else.
-            try:
-                os.rename(workspace.data, real_path)
-            except OSError as error:
-                raise WalstreamError(
-                    f"the complete copy cannot take the place of '{real_path}' ({error.strerror}); it stays in "
-                    f"'{workspace.data}': see what appeared there while it was made, and run again"
-                ) from None
-            sync_directory(os.path.dirname(real_path))
+    with rights.beside():
+        # In one step, and only onto nothing or an empty directory: the kernel refuses anything else.
+        try:
+            os.rename(workspace.data, real_path)
+        except OSError as error:
+            kept = f"; what was replaced is in '{moves.aside_to}'" if moves.have_begun else ""
+            raise WalstreamError(
+                f"the complete copy cannot take the place of '{real_path}' ({error.strerror}); it stays in "
+                f"'{workspace.data}'{kept}: see what appeared there while it was made, and run again"
+            ) from None
+        sync_directory(os.path.dirname(real_path))
 
 
 def _move_up(data: str, target: str) -> None:
-    """The control file's directory goes last: until then the target is recognised as partial, and cannot start."""
+    """The control file's directory goes last: until then the target is recognised as partial, and cannot start.
+
+    The label goes first: what has moved is then always recognised as parts of a base backup.
+    """
     with contextlib.suppress(FileNotFoundError):
-        names = sorted(os.listdir(data), key=lambda name: (name == _CONTROL_DIRECTORY, name))
+        names = sorted(os.listdir(data), key=lambda name: (name == _CONTROL_DIRECTORY, name != _LABEL, name))
         for name in names:
             if name == _CONTROL_DIRECTORY:
                 sync_directory(target)
@@ -210,47 +226,12 @@ def _move_up(data: str, target: str) -> None:
         os.rmdir(data)
 
 
-def clean_external(external: Mapping[str, bool], rights: Rights) -> None:
-    """Empty the WAL directory and tablespaces of a copy that did not become one, and remove those it made."""
-    for path, was_missing in external.items():
-        with rights.beneath(), contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            names = os.listdir(path)
-            remove_entries(path, [name for name in names if is_copied_there(name)])
-        if was_missing:
-            above = Rights.over(os.path.dirname(path), rights.owner)
-            with above.beside(), contextlib.suppress(OSError):
-                os.rmdir(path)
-
-
-def links_of(real_path: str) -> set[str]:
-    """The WAL directory and tablespaces of the cluster in `real_path`; none where there is no whole cluster."""
-    if not os.path.exists(os.path.join(real_path, _CONTROL_DIRECTORY, "pg_control")):
-        return set()
-    place = os.path.join(real_path, "pg_tblspc")
-    links = [os.path.join(real_path, "pg_wal")]
-    with contextlib.suppress(OSError):
-        links += [os.path.join(place, name) for name in os.listdir(place)]
-    return {os.path.realpath(link) for link in links if os.path.islink(link)}
-
-
-def is_copied_there(name: str) -> bool:
-    """Whether pg_basebackup puts something of this name into a WAL directory or a tablespace."""
-    return is_wal_name(name) or bool(_TABLESPACE_CONTENT.match(name))
-
-
 def _remove_rubbish(job: Job) -> None:
     """backup_label goes last: it is what tells an interrupted base backup from a damaged cluster."""
+    if not job.rubbish:
+        return
     names = set(os.listdir(job.real_path)) & set(job.rubbish) - NOT_DATA - {IN_PLACE_WORKSPACE}
-    remove_entries(job.real_path, sorted(names, key=lambda name: (name == "backup_label", name)))
-
-
-def make_external(path: str, rights: Rights, mode: int = OWNER_ONLY) -> None:
-    """Make a WAL directory or a tablespace's, with the folders above it that are missing."""
-    parent = os.path.dirname(path)
-    if not os.path.isdir(parent):
-        make_external(parent, rights, _PARENT_MODE)
-    with Rights.over(parent, rights.owner).beside(), contextlib.suppress(FileExistsError):
-        make_directory(path, rights.owner, mode)
+    remove_entries(job.real_path, sorted(names, key=lambda name: (name == _LABEL, name)))
 
 
 def _check_space(path: str, reporter: Reporter) -> None:
@@ -283,7 +264,7 @@ def _check_tablespaces(job: Job, data: str) -> None:
         if target not in mapped:
             raise WalstreamError(
                 f"the upstream has a tablespace at '{target}' that 'tablespace_mapping' does not name: add it, with "
-                "the same path if it may be there on this host too, and remove what was copied there"
+                "the same path if it may be there on this host too"
             )
 
 
@@ -302,4 +283,7 @@ def _set_signals(data: str, standby: bool) -> None:
 def result_of(stamp: Mapping[str, Any], seconds: float) -> dict[str, Any]:
     """The part of the module's return value that the copy knows."""
     names = ("system_identifier", "timeline", "start_lsn", "bytes", "moved_aside_to")
-    return {**{name: stamp.get(name) for name in names}, "seconds": round(seconds, 3)}
+    told = {name: stamp.get(name) for name in names}
+    if not os.path.lexists(str(told["moved_aside_to"])):
+        told["moved_aside_to"] = None
+    return {**told, "seconds": round(seconds, 3)}

@@ -4,17 +4,13 @@
 from __future__ import annotations
 
 import os
-import stat
 import time
-from dataclasses import replace
 from typing import Any
 
-from ansible_collections.walstream.postgresql.plugins.module_utils._clone import job
-from ansible_collections.walstream.postgresql.plugins.module_utils._clone.copy import (
-    clean_external,
-    make_external,
-)
+from ansible_collections.walstream.postgresql.plugins.module_utils._clone import external, job
+from ansible_collections.walstream.postgresql.plugins.module_utils._clone.move_aside import Moves
 from ansible_collections.walstream.postgresql.plugins.module_utils._clone.options import Options
+from ansible_collections.walstream.postgresql.plugins.module_utils._clone.place import take, workspace_for
 from ansible_collections.walstream.postgresql.plugins.module_utils._clone.plan import (
     Action,
     Leftover,
@@ -31,31 +27,20 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._clone.prepar
 )
 from ansible_collections.walstream.postgresql.plugins.module_utils._clone.progress import size
 from ansible_collections.walstream.postgresql.plugins.module_utils._clone.reporter import read_progress
+from ansible_collections.walstream.postgresql.plugins.module_utils._clone.rights import make_folder
 from ansible_collections.walstream.postgresql.plugins.module_utils._clone.workspace import (
     COMPLETE,
     JOB,
-    Rights,
     Workspace,
 )
 from ansible_collections.walstream.postgresql.plugins.module_utils._data_directory.inspection import inspect
 from ansible_collections.walstream.postgresql.plugins.module_utils._data_directory.state import (
-    NOT_DATA,
     DataDirectory,
     State,
 )
 from ansible_collections.walstream.postgresql.plugins.module_utils._errors import Refusal, WalstreamError
-from ansible_collections.walstream.postgresql.plugins.module_utils._system.files import (
-    OWNER_ONLY,
-    make_directory,
-    may_write,
-    nearest_existing,
-    take_directory,
-)
 from ansible_collections.walstream.postgresql.plugins.module_utils._upstream.identity import Identity
 from ansible_collections.walstream.postgresql.plugins.module_utils._upstream.walsender import Upstream
-
-_PARENT_MODE = 0o755
-_SERVER_MODES = (0o700, 0o750)
 
 
 class Basebackup:
@@ -74,8 +59,17 @@ class Basebackup:
         self._upstream = Upstream(options.upstream, self._owner)
 
     def run(self) -> dict[str, Any]:
+        try:
+            return self._run()
+        except OSError as error:
+            raise WalstreamError(
+                f"the clone into '{self._options.data_directory}' failed: {error.strerror} ('{error.filename}'): "
+                "see to that, and run again"
+            ) from None
+
+    def _run(self) -> dict[str, Any]:
         disk = self._inspect()
-        workspace = self._workspace(disk)
+        workspace = workspace_for(disk, self._owner)
         if self._options.job and self._is_about(workspace, self._options.job):
             return self._wait_for(workspace, self._options.job, disk)
         if workspace.leftover() is Leftover.RUNNING:
@@ -86,7 +80,7 @@ class Basebackup:
             raise Refusal(decided.reason, data_directory_info=disk.as_dict())
         if decided.action is Action.UNCHANGED:
             if not self._check_mode:
-                job.tidy(workspace)
+                self._tidy(disk, workspace)
             return self._result(disk, action="unchanged", reason=decided.reason, changed=False)
         if decided.action is Action.FINISH:
             return self._finish(disk, workspace, decided)
@@ -97,26 +91,13 @@ class Basebackup:
     def _inspect(self) -> DataDirectory:
         return inspect(self._options.data_directory, self._owner, self._options.bin_directory)
 
-    def _workspace(self, disk: DataDirectory) -> Workspace:
-        inside = Workspace.of(disk.real_path, True, self._owner)
-        beside = Workspace.of(disk.real_path, False, self._owner)
-        return inside if self._in_place(disk, inside, beside) else beside
-
-    def _in_place(self, disk: DataDirectory, inside: Workspace, beside: Workspace) -> bool:
-        """What cannot be renamed is cloned into where it is: a mount point, or a directory in somebody else's."""
-        if beside.exists():
-            return False
-        if disk.cannot_be_renamed or os.path.isdir(inside.path):
-            return True
-        parent = nearest_existing(os.path.dirname(disk.real_path))
-        return disk.state is State.EMPTY and os.geteuid() != 0 and not may_write(parent, self._owner)
-
     def _plan(self, disk: DataDirectory, workspace: Workspace, identity: Identity) -> Plan:
         leftover = workspace.leftover()
         staged = Staged(leftover)
         vacant = disk.state in {State.ABSENT, State.EMPTY, State.PARTIAL}
+        consented = self._options.desired.replace in {disk.system_identifier} - {None}
         stamp = workspace.read(COMPLETE) if leftover is Leftover.COMPLETE else None
-        if stamp and vacant:
+        if stamp and (vacant or consented):
             same = stamp.get("system_identifier") == identity.system_identifier
             staged = Staged(
                 leftover,
@@ -124,10 +105,16 @@ class Basebackup:
                 self._has_wal(stamp.get("start_lsn"), stamp.get("timeline")) if same else None,
                 stamp.get("standby"),
                 bool(stamp.get("verified")),
+                Moves.from_dict(stamp.get("moves")).fit,
             )
         wal_available = None
         control = disk.control
-        if control and not disk.running and self._options.desired.replace == identity.system_identifier:
+        if (
+            control
+            and not disk.running
+            and consented
+            and disk.system_identifier == identity.system_identifier
+        ):
             wal_available = self._has_wal(control.minimum_recovery_lsn or control.redo_lsn, disk.timeline)
         return plan(self._options.desired, disk, identity, staged, wal_available)
 
@@ -150,22 +137,24 @@ class Basebackup:
         prepared = prepare(self._options, self._upstream, situation, slot_is_ours)
         if self._check_mode:
             return self._forecast(disk, prepared)
-        workspace, lock = self._take(disk, workspace)
+        workspace, lock = take(disk, workspace)
         if lock is None:
             return self._attach(workspace, disk)
-        if not _is_still(disk, self._inspect(), workspace.in_place):
-            os.close(lock)
-            return self.run()
-        job.clean_up(workspace)
-        if situation.is_partial:
-            clean_external(
-                dict.fromkeys(set(prepared.job.external) & set(leads(disk)), False), workspace.rights
-            )
-        # The worker may have fewer rights than we have where these lie.
-        for path, missing in prepared.job.external.items():
-            if missing and not os.path.lexists(path):
-                make_external(path, workspace.rights)
-        token = job.start(prepared.job, workspace, lock, prepared.programs, self._options.timeout)
+        try:
+            if not _is_still(disk, self._inspect(), workspace.in_place):
+                job.let_go(workspace, lock)
+                return self.run()
+            job.clean_up(workspace)
+            if situation.is_partial:
+                planned = set(map(os.path.realpath, prepared.job.external))
+                external.clean(planned & set(leads(disk)), (), self._owner)
+            # The worker may have fewer rights than we have where these lie.
+            for path in prepared.job.external:
+                make_folder(path, self._owner)
+            token = job.start(prepared.job, workspace, lock, prepared.programs, self._options.timeout)
+        except BaseException:
+            job.let_go(workspace, lock)
+            raise
         return self._wait_for(workspace, token, disk)
 
     def _forecast(self, disk: DataDirectory, prepared: Prepared) -> dict[str, Any]:
@@ -181,30 +170,6 @@ class Basebackup:
             moved_aside_to=prepared.job.moved_aside_to,
         )
 
-    def _take(self, disk: DataDirectory, workspace: Workspace) -> tuple[Workspace, int | None]:
-        """Make the workspace and lock it; no lock if another clone was faster."""
-        if workspace.in_place:
-            self._take_mount_point(disk.real_path)
-        else:
-            self._make_parents(os.path.dirname(disk.real_path))
-        workspace = replace(workspace, rights=Rights.over(os.path.dirname(workspace.path), self._owner))
-        workspace.create()
-        return workspace, workspace.try_lock()
-
-    def _make_parents(self, parent: str) -> None:
-        if os.path.isdir(parent):
-            return
-        self._make_parents(os.path.dirname(parent))
-        with Rights.over(os.path.dirname(parent), self._owner).beside():
-            make_directory(parent, self._owner, _PARENT_MODE)
-
-    def _take_mount_point(self, path: str) -> None:
-        """A new file system belongs to root and is open to all; a server accepts neither."""
-        entry = os.stat(path)
-        wrong = entry.st_uid != self._owner.uid or stat.S_IMODE(entry.st_mode) not in _SERVER_MODES
-        if wrong and not set(os.listdir(path)) - NOT_DATA:
-            take_directory(path, self._owner, OWNER_ONLY, expected_uid=entry.st_uid)
-
     def _finish(self, disk: DataDirectory, workspace: Workspace, decided: Plan) -> dict[str, Any]:
         if self._check_mode:
             stamp = workspace.read(COMPLETE) or {}
@@ -214,8 +179,23 @@ class Basebackup:
         lock = workspace.try_lock()
         if lock is None:
             return self._attach(workspace, disk)
-        done = job.finish(disk.real_path, workspace, lock)
+        try:
+            same = _is_still(disk, self._inspect(), workspace.in_place)
+            done = job.finish(disk.real_path, workspace) if same else None
+        finally:
+            os.close(lock)
+        if done is None:
+            return self.run()
         return self._result(disk, action="finished", reason=decided.reason, changed=True, **done)
+
+    def _tidy(self, disk: DataDirectory, workspace: Workspace) -> None:
+        """A complete copy beside a copy of the same cluster, for which nothing has moved yet, is in nobody's stead."""
+        stamp = workspace.read(COMPLETE) or {}
+        same = stamp.get("system_identifier") == disk.system_identifier
+        if workspace.exists() and same and not Moves.from_dict(stamp.get("moves")).have_begun:
+            job.discard(workspace)
+        else:
+            job.tidy(workspace)
 
     # --- wait and report ---
 
@@ -238,18 +218,25 @@ class Basebackup:
         return self._wait_for(workspace, str(record.get("token", "")), disk)
 
     def _wait_for(self, workspace: Workspace, token: str, disk: DataDirectory) -> dict[str, Any]:
+        waiter = workspace.join()
+        if waiter is None:
+            return self.run()
         reason = str((workspace.read(JOB) or {}).get("reason", ""))
         if not job.wait(workspace, self._options.wait):
+            os.close(waiter)
             return self._result(
                 disk, action="cloning", reason=reason, changed=True, job=token, **self._how_far(disk)
             )
         outcome = job.Outcome.read(workspace)
+        os.close(waiter)
         job.tidy(workspace)
+        if not outcome.token:
+            return self.run()  # somebody has tidied up before it could be read
         if outcome.result is not None:
             return self._result(disk, action="cloned", reason=reason, changed=True, **outcome.result)
         raise WalstreamError(
             outcome.error
-            or f"the clone into '{disk.path}' was killed before its end; nothing was changed: run again"
+            or f"the clone into '{disk.path}' was killed before its end: run again, which cleans up or completes it"
         )
 
     def _how_far(self, disk: DataDirectory) -> dict[str, Any]:

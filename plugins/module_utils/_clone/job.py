@@ -13,29 +13,27 @@ import signal
 import sys
 import time
 import uuid
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Callable, NoReturn
 
+from ansible_collections.walstream.postgresql.plugins.module_utils._clone import external
 from ansible_collections.walstream.postgresql.plugins.module_utils._clone.copy import (
     Clone,
     Job,
-    clean_external,
-    links_of,
-    make_room,
     put_into_place,
     result_of,
 )
-from ansible_collections.walstream.postgresql.plugins.module_utils._clone.move_aside import Move, carry_out
+from ansible_collections.walstream.postgresql.plugins.module_utils._clone.move_aside import Moves, carry_out
 from ansible_collections.walstream.postgresql.plugins.module_utils._clone.progress import DONE, FAILED
 from ansible_collections.walstream.postgresql.plugins.module_utils._clone.reporter import Reporter
 from ansible_collections.walstream.postgresql.plugins.module_utils._clone.workspace import (
     COMPLETE,
     JOB,
-    MOVES,
     PROGRESS,
+    WAITERS,
     Workspace,
 )
+from ansible_collections.walstream.postgresql.plugins.module_utils._data_directory.state import COPY
 from ansible_collections.walstream.postgresql.plugins.module_utils._errors import WalstreamError
 from ansible_collections.walstream.postgresql.plugins.module_utils._postgresql.programs import Programs
 from ansible_collections.walstream.postgresql.plugins.module_utils._system.processes import (
@@ -44,7 +42,10 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._system.proce
 )
 from ansible_collections.walstream.postgresql.plugins.module_utils._system.supervised import Supervisor
 
-LOOK_EVERY = 0.03
+LOOK_EVERY, LOOK_LATER_EVERY = 0.03, 0.25
+QUICK_FOR = 3.0
+"""A small clone is over in that time, and not a moment of it is lost. A long one is looked at at leisure."""
+
 REPORT_KEPT_FOR = 30.0
 """Seconds that the worker leaves its report for somebody to read before it removes it itself."""
 
@@ -66,23 +67,15 @@ class Outcome:
 def start(job: Job, workspace: Workspace, lock: int, programs: Programs, timeout: float | None = None) -> str:
     """Start the worker and return the clone's token. The lock goes over to the worker."""
     token = uuid.uuid4().hex
-    workspace.clear()
-    record = {
-        "token": token,
-        "data_directory": job.data_directory,
-        "real_path": job.real_path,
-        "upstream": job.upstream,
-        "slot": job.copy.slot,
-        "system_identifier": job.system_identifier,
-        "external": dict(job.external),
-        "reason": job.reason,
-    }
-    workspace.write(JOB, record, durable=True)
+    # The worker removes the rest of an earlier copy, where somebody sees that it takes its time.
+    workspace.clear(keep=frozenset({COPY, WAITERS}))
+    workspace.write(JOB, job.record(token), durable=True)
     # From now on nobody who looks finds nothing.
     reporter = Reporter(workspace, token, time.time)
 
     def work() -> None:
-        workspace.rights.settle()
+        if not workspace.rights.beside_as_root and not job.moves.need_root(workspace.rights.owner):
+            workspace.rights.settle()
         supervisor = Supervisor(workspace.rights.owner, token, timeout)
         _work(Clone(job, workspace, programs, supervisor, reporter), lock)
 
@@ -93,17 +86,21 @@ def start(job: Job, workspace: Workspace, lock: int, programs: Programs, timeout
 
 def wait(workspace: Workspace, seconds: float | None) -> bool:
     """Wait until no clone works here any more; False if `seconds` were over first."""
-    deadline = None if seconds is None else time.monotonic() + seconds
+    began = time.monotonic()
     while workspace.exists() and workspace.is_locked():
-        if deadline is not None and time.monotonic() >= deadline:
+        passed = time.monotonic() - began
+        if seconds is not None and passed >= seconds:
             return False
-        time.sleep(LOOK_EVERY)
+        time.sleep(LOOK_EVERY if passed < QUICK_FOR else LOOK_LATER_EVERY)
     return True
 
 
 def tidy(workspace: Workspace) -> None:
-    """Remove what a clone that is over has left, except a complete copy. Not while another one works here."""
-    if not workspace.exists():
+    """Remove what a clone that is over has left, except a complete copy.
+
+    Not while another one works here, and not before everybody who waits for it knows its end.
+    """
+    if not workspace.exists() or workspace.is_awaited():
         return
     lock = workspace.try_lock()
     if lock is None:
@@ -117,17 +114,44 @@ def tidy(workspace: Workspace) -> None:
 
 
 def clean_up(workspace: Workspace) -> None:
-    """End what an interrupted clone has left running, complete its moves, and empty the directories that it filled.
+    """End what an interrupted clone has left running, and empty the directories that it filled.
 
     A copy that is already in its place keeps them: that is one which is complete and no longer in the workspace.
+    What had begun to move aside for it goes on to do so: half of a cluster in each of two places helps nobody.
     """
     end_orphans(workspace)
-    resume_moves(workspace)
+    stamp, record = workspace.read(COMPLETE), workspace.read(JOB) or {}
     if os.path.lexists(workspace.data):
+        moves = Moves.from_dict((stamp or {}).get("moves"))
+        if moves.have_begun:
+            carry_out(moves, workspace.data, workspace.rights.owner)
+            # Its links lead to what it has taken; nothing is left where it was made.
+            record = {**record, "external": {move.target: True for move in moves.into}}
         workspace.forget(COMPLETE)  # from here on it is no longer whole
-    elif workspace.read(COMPLETE):
+    elif stamp:
         return
-    clean_external(_external(workspace.read(JOB) or {}), workspace.rights)
+    filled = external.filled_by(record, workspace.data)
+    external.clean(filled, external.made_for(record), workspace.rights.owner)
+
+
+def discard(workspace: Workspace) -> None:
+    """Remove a copy that nobody needs any more. Not while another clone works here."""
+    lock = workspace.try_lock()
+    if lock is not None:
+        try:
+            clean_up(workspace)
+            workspace.remove()
+        finally:
+            os.close(lock)
+
+
+def let_go(workspace: Workspace, lock: int) -> None:
+    """Give up before the copy has begun, leaving nothing that was not there before."""
+    with contextlib.suppress(OSError, WalstreamError):
+        if os.path.samestat(os.fstat(lock), os.stat(workspace.lock_file)):
+            if not os.path.lexists(workspace.data):
+                workspace.remove()
+            os.close(lock)
 
 
 def has_orphans(workspace: Workspace) -> bool:
@@ -148,37 +172,13 @@ def end_orphans(workspace: Workspace) -> None:
         )
 
 
-def resume_moves(workspace: Workspace) -> None:
-    """Complete the moves that an interrupted clone had begun: half of a cluster in each of two places helps nobody."""
-    planned = (workspace.read(MOVES) or {}).get("moves")
-    in_its_place = workspace.read(COMPLETE) and not os.path.lexists(workspace.data)
-    if planned and not in_its_place:
-        carry_out([Move.from_dict(move) for move in planned], workspace.rights)
-    workspace.forget(MOVES)
-
-
-def _external(record: Mapping[str, Any]) -> dict[str, bool]:
-    """What the clone filled outside, except for what the cluster that is in its place uses by now."""
-    found = record.get("external")
-    used = links_of(str(record.get("real_path", "")))
-    return {
-        str(path): bool(missing)
-        for path, missing in (found.items() if isinstance(found, dict) else ())
-        if os.path.realpath(str(path)) not in used
-    }
-
-
-def finish(real_path: str, workspace: Workspace, lock: int) -> dict[str, Any]:
-    """Put the complete copy of an interrupted clone into its place."""
+def finish(real_path: str, workspace: Workspace) -> dict[str, Any]:
+    """Put the complete copy of an interrupted clone into its place. Only for the holder of the lock."""
     began = time.monotonic()
-    try:
-        stamp = workspace.read(COMPLETE) or {}
-        end_orphans(workspace)
-        resume_moves(workspace)
-        put_into_place(real_path, workspace)
-        workspace.remove()
-    finally:
-        os.close(lock)
+    stamp = workspace.read(COMPLETE) or {}
+    end_orphans(workspace)
+    put_into_place(real_path, workspace)
+    workspace.remove()
     return result_of(stamp, time.monotonic() - began)
 
 
@@ -187,8 +187,6 @@ def _work(clone: Clone, lock: int) -> None:
     job, workspace, reporter = clone.job, clone.workspace, clone.reporter
     try:
         clone.make()
-        if job.moves and not job.moves_first:
-            make_room(job.moves, workspace)
         stamp = workspace.read(COMPLETE) or {}
         put_into_place(job.real_path, workspace)
         reporter.end(DONE, result=result_of(stamp, reporter.seconds))
@@ -199,8 +197,10 @@ def _work(clone: Clone, lock: int) -> None:
         elif not isinstance(error, WalstreamError):
             sentence = f"the clone into '{job.data_directory}' was ended by {type(error).__name__}: {error}"
         if not workspace.read(COMPLETE):
-            with contextlib.suppress(OSError):
-                clean_external(job.external, workspace.rights)
+            with contextlib.suppress(OSError, WalstreamError):
+                record = workspace.read(JOB) or {}
+                filled = external.filled_by(record, workspace.data)
+                external.clean(filled, external.made_for(record), workspace.rights.owner)
                 workspace.discard_copy()
         reporter.end(FAILED, error=sentence)
     os.close(lock)

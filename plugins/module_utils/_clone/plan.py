@@ -51,6 +51,7 @@ class Staged:
 
     `wal_available`: whether the upstream still has the WAL that a complete copy goes on from; None where
     nobody asked. `standby`: what the copy was made to be. `verified`: whether it was held against its manifest.
+    `replaces`: whether it was made to replace exactly what is on disk now.
     """
 
     leftover: Leftover = Leftover.NONE
@@ -58,6 +59,7 @@ class Staged:
     wal_available: bool | None = None
     standby: bool | None = None
     verified: bool = True
+    replaces: bool = False
 
 
 @dataclass(frozen=True)
@@ -110,24 +112,29 @@ def _plan_for_vacancy(desired: Desired, disk: DataDirectory, upstream: Identity,
 def _plan_for_staged(desired: Desired, disk: DataDirectory, upstream: Identity, staged: Staged) -> Plan:
     """A copy of ours is complete, and only has to be put into its place."""
     if staged.system_identifier != upstream.system_identifier:
-        return _refuse(
-            f"a complete copy of another cluster, {staged.system_identifier}, waits beside '{disk.path}', and the "
-            f"upstream is {upstream.system_identifier}: it may be the only one, so look at it and move it away"
-        )
-    objection = (
-        "has outlived its WAL"
-        if staged.wal_available is False
-        else "was made for another purpose"
-        if staged.standby != desired.standby
-        else "was not verified"
-        if desired.verify and not staged.verified
-        else None
-    )
+        return _refuse_for_staged(disk, upstream, staged)
+    objection = _objection(desired, staged)
     if objection:
         return Plan(
             Action.CLONE, f"the complete copy beside '{disk.path}' {objection}, and is removed", clean=True
         )
     return Plan(Action.FINISH, f"a complete copy waits to be put into the place of '{disk.path}'")
+
+
+def _objection(desired: Desired, staged: Staged) -> str | None:
+    """Why a complete copy of the right cluster is not to be used, in words that follow it."""
+    if staged.wal_available is False:
+        return "has outlived its WAL"
+    if staged.standby != desired.standby:
+        return "was made for another purpose"
+    return "was not verified" if desired.verify and not staged.verified else None
+
+
+def _refuse_for_staged(disk: DataDirectory, upstream: Identity, staged: Staged) -> Plan:
+    return _refuse(
+        f"a complete copy of another cluster, {staged.system_identifier}, waits beside '{disk.path}', and the "
+        f"upstream is {upstream.system_identifier}: it may be the only one, so look at it and move it away"
+    )
 
 
 def _plan_for_cluster(
@@ -156,7 +163,7 @@ def _plan_for_cluster(
             "or move the directory away by hand"
         )
     elif disk.state is State.STANDBY or not desired.standby:
-        return _plan_for_copy(desired, disk, staged, wal_available)
+        return _plan_for_copy(desired, disk, upstream, staged, wal_available)
     elif disk.running:
         return _refuse(
             f"a live primary runs in '{disk.path}' ({disk.server}): it is no standby, and nothing was changed; "
@@ -171,18 +178,24 @@ def _plan_for_cluster(
         )
     if disk.running:
         return _refuse(f"{objection}, and a server runs on it ({disk.server}): stop it first")
-    return _replace(desired, disk, staged, objection)
+    return _replace(desired, disk, upstream, staged, objection)
 
 
-def _plan_for_copy(desired: Desired, disk: DataDirectory, staged: Staged, wal_available: bool | None) -> Plan:
+def _plan_for_copy(
+    desired: Desired, disk: DataDirectory, upstream: Identity, staged: Staged, wal_available: bool | None
+) -> Plan:
     """A copy of this upstream's cluster is in its place."""
     if wal_available is False and not disk.running and desired.replace == disk.system_identifier:
-        return _replace(desired, disk, staged, "the upstream no longer has the WAL that this standby needs")
+        return _replace(
+            desired, disk, upstream, staged, "the upstream no longer has the WAL that this standby needs"
+        )
     what = "standby" if disk.state is State.STANDBY else "copy"
     return Plan(Action.UNCHANGED, f"'{disk.path}' holds a {what} of this upstream's cluster")
 
 
-def _replace(desired: Desired, disk: DataDirectory, staged: Staged, objection: str) -> Plan:
+def _replace(
+    desired: Desired, disk: DataDirectory, upstream: Identity, staged: Staged, objection: str
+) -> Plan:
     """Replace what is there if its system identifier is the one that was consented to."""
     way_out = (
         f"to move it aside and clone, set 'replace' to '{disk.system_identifier}', the identifier of what may be "
@@ -199,6 +212,15 @@ def _replace(desired: Desired, disk: DataDirectory, staged: Staged, objection: s
             f"{objection}; it is to be replaced, but it is a mount point and cannot be moved aside: "
             "empty it yourself, keeping a copy"
         )
+    if staged.leftover is Leftover.COMPLETE:
+        if staged.system_identifier != upstream.system_identifier:
+            return _refuse_for_staged(disk, upstream, staged)
+        if staged.replaces and not _objection(desired, staged):
+            return Plan(
+                Action.FINISH,
+                f"{objection}; it is moved aside with the consent that names it, for the complete copy beside it",
+                move_aside=True,
+            )
     return Plan(
         Action.CLONE,
         f"{objection}; it is moved aside with the consent that names it",

@@ -9,11 +9,13 @@ import stat
 import time
 from collections.abc import Mapping, Sequence
 
-from ansible_collections.walstream.postgresql.plugins.module_utils._clone.copy import (
-    free_bytes,
-    is_copied_there,
-)
+from ansible_collections.walstream.postgresql.plugins.module_utils._clone.copy import free_bytes
+from ansible_collections.walstream.postgresql.plugins.module_utils._clone.external import is_copied_there
 from ansible_collections.walstream.postgresql.plugins.module_utils._clone.progress import size
+from ansible_collections.walstream.postgresql.plugins.module_utils._clone.rights import (
+    check_trusted,
+    may_be_taken,
+)
 from ansible_collections.walstream.postgresql.plugins.module_utils._errors import WalstreamError
 from ansible_collections.walstream.postgresql.plugins.module_utils._postgresql.programs import Programs
 from ansible_collections.walstream.postgresql.plugins.module_utils._system.accounts import User
@@ -80,18 +82,32 @@ def check_passfile(path: str | None, owner: User) -> None:
         )
 
 
-def check_writable(parent: str, owner: User, what: str) -> None:
-    """Somebody, the server's user or else root, must be able to create things in `parent`."""
+def check_writable(parent: str, owner: User, what: str, *, exists: bool = False) -> None:
+    """Somebody, the server's user or else root, must be able to create things in `parent`.
+
+    `exists`: nothing is going to be created, but the user has to enter.
+    """
     existing = nearest_existing(parent)
     if not os.path.isdir(existing):
         raise WalstreamError(
             f"'{existing}', which should hold {what}, is not a directory: choose another place"
         )
-    if os.geteuid() != 0 and not may_write(existing, owner):
+    if may_write(existing, owner):
+        return
+    if os.geteuid() != 0 and not exists:
         raise WalstreamError(
             f"'{owner.name}' may not create anything in '{existing}', which should hold {what}: "
             "give it the right, or run as root (become)"
         )
+    with owner.effective():
+        may_enter = os.access(existing, os.X_OK, effective_ids=True)
+    if not may_enter:
+        raise WalstreamError(
+            f"'{owner.name}' may not enter '{existing}', which should hold {what}: give it the right on each folder "
+            "on the way there, or choose another place"
+        )
+    if os.geteuid() == 0:
+        check_trusted(existing, owner)
 
 
 def check_external(
@@ -111,25 +127,29 @@ def check_external(
                 f"'{path}' lies inside the data directory '{real_path}': choose another place"
             )
         check_writable(os.path.dirname(path), owner, what)
+        if directories.count(path) > 1:
+            raise WalstreamError(f"'{path}' is meant for two things at once: choose a directory for each")
         missing[path] = not os.path.lexists(path)
         if missing[path]:
             continue
         if not os.path.isdir(path) or os.path.islink(path):
             raise WalstreamError(f"'{path}', meant for {what}, is not a directory: choose another place")
-        foreign = [name for name in os.listdir(path) if not (path in ours and is_copied_there(name))]
+        is_ours = os.path.realpath(path) in ours
+        foreign = [name for name in os.listdir(path) if not (is_ours and is_copied_there(name))]
         if foreign:
             raise WalstreamError(
                 f"'{path}', meant for {what}, is not empty (it holds '{sorted(foreign)[0]}'): empty it, or choose "
                 "another directory, such as a new one inside it"
             )
         used = user_of(path, owner)
-        if path in ours and os.listdir(path) and used:
+        if is_ours and os.listdir(path) and used:
             raise WalstreamError(
                 f"'{path}', meant for {what}, is in use by {used}: end it, or choose another"
             )
-        if os.geteuid() == 0 or may_write(path, owner):
-            continue
-        raise WalstreamError(f"'{owner.name}' may not write in '{path}', meant for {what}: give it the right")
+        if not may_write(path, owner) and not may_be_taken(path, owner):
+            raise WalstreamError(
+                f"'{owner.name}' may not write in '{path}', meant for {what}: give it the right"
+            )
     return missing
 
 

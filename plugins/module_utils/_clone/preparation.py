@@ -8,13 +8,19 @@ import stat
 import time
 from dataclasses import dataclass, replace
 
-from ansible_collections.walstream.postgresql.plugins.module_utils._clone import preflight
+from ansible_collections.walstream.postgresql.plugins.module_utils._clone import external, preflight
 from ansible_collections.walstream.postgresql.plugins.module_utils._clone.copy import Job
-from ansible_collections.walstream.postgresql.plugins.module_utils._clone.move_aside import plan_moves
+from ansible_collections.walstream.postgresql.plugins.module_utils._clone.move_aside import Moves, plan_moves
 from ansible_collections.walstream.postgresql.plugins.module_utils._clone.options import Options
 from ansible_collections.walstream.postgresql.plugins.module_utils._clone.plan import Plan
-from ansible_collections.walstream.postgresql.plugins.module_utils._clone.workspace import JOB, Workspace
+from ansible_collections.walstream.postgresql.plugins.module_utils._clone.workspace import (
+    COMPLETE,
+    JOB,
+    Workspace,
+)
 from ansible_collections.walstream.postgresql.plugins.module_utils._data_directory.state import (
+    INITDB_WORKSPACE,
+    NOT_DATA,
     DataDirectory,
     State,
 )
@@ -66,7 +72,12 @@ def prepare(
     programs = _find_programs(options, major)
     preflight.check_programs(programs, major, options.verify)
     parent = os.path.dirname(workspace.path)
-    preflight.check_writable(parent, owner, "the data directory")
+    preflight.check_writable(
+        os.path.dirname(parent) if workspace.in_place else parent,
+        owner,
+        "the data directory",
+        exists=workspace.in_place,
+    )
     source = _measure(options, upstream)
     preflight.check_tablespaces(source, options.copy.tablespace_mapping)
     copy = replace(
@@ -74,11 +85,10 @@ def prepare(
     )
     needed = [path for path in (copy.wal_directory, *copy.tablespace_mapping.values()) if path]
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    moves = plan_moves(disk, needed, stamp) if situation.plan.move_aside else []
-    vacated = {move.source for move in moves} & set(needed)
-    staying = [path for path in needed if path not in vacated]
-    external = preflight.check_external(staying, disk.real_path, _ours(situation), owner)
-    external.update(dict.fromkeys(vacated, True))
+    moves = plan_moves(disk, needed, stamp, owner) if situation.plan.move_aside else Moves()
+    copy = _beside_what_is_taken(copy, moves)
+    needed = [path for path in (copy.wal_directory, *copy.tablespace_mapping.values()) if path]
+    outside = preflight.check_external(needed, disk.real_path, _ours(situation), owner)
     free = preflight.check_space(
         source, parent, copy.wal_directory, copy.tablespace_mapping, _given_back(situation)
     )
@@ -95,10 +105,10 @@ def prepare(
         reason=situation.plan.reason,
         standby=options.desired.standby,
         verify=options.verify,
-        external=external,
-        rubbish=tuple(os.listdir(disk.real_path)) if situation.is_partial else (),
-        moves=tuple(moves),
-        moves_first=bool(vacated),
+        external=outside,
+        rubbish=_rubbish(disk),
+        moves=moves,
+        moved_aside_to=moves.aside_to or (workspace.read(COMPLETE) or {}).get("moved_aside_to"),
         target_mode=_mode(disk.real_path) if disk.state is State.EMPTY else None,
     )
     return Prepared(job, programs, source.bytes, free)
@@ -107,6 +117,20 @@ def prepare(
 def leads(disk: DataDirectory) -> list[str]:
     """Where the links of an interrupted base backup lead: that belongs to it."""
     return [path for path in (disk.wal_directory, *disk.tablespaces.values()) if path]
+
+
+def _rubbish(disk: DataDirectory) -> tuple[str, ...]:
+    """What has to go from the data directory: what an interrupted base backup or initdb left there."""
+    if disk.state is State.PARTIAL:
+        return tuple(os.listdir(disk.real_path))
+    if disk.state is not State.EMPTY:
+        return ()
+    names = set(os.listdir(disk.real_path)) - NOT_DATA
+    if names - {INITDB_WORKSPACE}:
+        raise WalstreamError(
+            f"'{disk.path}' {disk.reason}, whose parts have begun to take their place: look at them, and empty it"
+        )
+    return tuple(names)
 
 
 def _find_programs(options: Options, major: int) -> Programs:
@@ -137,9 +161,21 @@ def _used_mapping(copy: Copy, source: Source) -> dict[str, str]:
     }
 
 
+def _beside_what_is_taken(copy: Copy, moves: Moves) -> Copy:
+    """Where the cluster that is to be replaced has its place still, the copy is made beside it."""
+    staged = {move.target: move.source for move in moves.into}
+    wal = copy.wal_directory
+    return replace(
+        copy,
+        wal_directory=staged.get(wal, wal) if wal else None,
+        tablespace_mapping={old: staged.get(new, new) for old, new in copy.tablespace_mapping.items()},
+    )
+
+
 def _ours(situation: Situation) -> list[str]:
     """Directories outside whose contents are the rest of an interrupted copy."""
-    left = (situation.workspace.read(JOB) or {}).get("external", {}) if situation.plan.clean else {}
+    workspace = situation.workspace
+    left = external.filled_by(workspace.read(JOB) or {}, workspace.data) if situation.plan.clean else []
     return [*left, *(leads(situation.disk) if situation.is_partial else [])]
 
 

@@ -30,6 +30,7 @@ class Reporter:
         self._clock = clock
         self.progress = Progress.beginning(clock())
         self.space_checked = False
+        self.filling = False
         self._write()
 
     @property

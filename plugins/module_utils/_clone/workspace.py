@@ -5,11 +5,12 @@ It belongs to the server's user and to nobody else, holds a lock as long as a cl
 its presence is what makes an interrupted clone recognisable:
 
     lock            held (flock) by the worker for as long as it lives
+    waiters         held, shared, by everybody who waits for its end: the last of them tidies up
     job.json        what is being copied from where, and by which processes
     progress.json   how far it is, and at the end the result or the reason of the failure
     data/           the copy
-    moves.json      what is being moved aside, where something is replaced
-    complete.json   the copy is whole and verified; all that is left is to put it into its place
+    complete.json   the copy is whole and verified; all that is left is to put it into its place, moving aside first
+                    what it replaces
 """
 
 from __future__ import annotations
@@ -19,20 +20,20 @@ import fcntl
 import json
 import os
 import stat
+import time
 from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.walstream.postgresql.plugins.module_utils._clone.plan import Leftover
+from ansible_collections.walstream.postgresql.plugins.module_utils._clone.rights import Rights, make_folder
 from ansible_collections.walstream.postgresql.plugins.module_utils._data_directory.state import (
     COMPLETE,
+    COPY,
     IN_PLACE_WORKSPACE,
 )
 from ansible_collections.walstream.postgresql.plugins.module_utils._errors import Refusal
 from ansible_collections.walstream.postgresql.plugins.module_utils._system.accounts import User
 from ansible_collections.walstream.postgresql.plugins.module_utils._system.files import (
-    make_directory,
-    may_write,
-    nearest_existing,
     read_file,
     remove_entries,
     sync_directory,
@@ -40,37 +41,10 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._system.files
 )
 
 LOCK = "lock"
+WAITERS = "waiters"
 JOB = "job.json"
 PROGRESS = "progress.json"
-DATA = "data"
-MOVES = "moves.json"
-
-
-@dataclass(frozen=True)
-class Rights:
-    """Who does what: the server's user as much as possible, root only where that user may not write."""
-
-    owner: User
-    beside_as_root: bool
-
-    @classmethod
-    def over(cls, parent: str, owner: User) -> Rights:
-        return cls(owner, owner.must_switch and not may_write(nearest_existing(parent), owner))
-
-    def beneath(self) -> contextlib.AbstractContextManager[None]:
-        """For what lies inside the workspace, WAL directory and tablespaces."""
-        return self.owner.effective()
-
-    def beside(self) -> contextlib.AbstractContextManager[None]:
-        """For the folder that holds the data directory."""
-        return contextlib.nullcontext() if self.beside_as_root else self.owner.effective()
-
-    def settle(self) -> None:
-        """Let this process be the owner for good, if it never needs root again."""
-        if self.owner.must_switch and not self.beside_as_root:
-            os.setgroups(os.getgrouplist(self.owner.name, self.owner.gid))
-            os.setgid(self.owner.gid)
-            os.setuid(self.owner.uid)
+_LOOK_TAKES = 0.1
 
 
 @dataclass(frozen=True)
@@ -91,7 +65,11 @@ class Workspace:
 
     @property
     def data(self) -> str:
-        return os.path.join(self.path, DATA)
+        return os.path.join(self.path, COPY)
+
+    @property
+    def lock_file(self) -> str:
+        return self._file(LOCK)
 
     def _file(self, name: str) -> str:
         return os.path.join(self.path, name)
@@ -111,8 +89,7 @@ class Workspace:
 
     def create(self) -> None:
         if not self.exists():
-            with self.rights.beside(), contextlib.suppress(FileExistsError):
-                make_directory(self.path, self.rights.owner)
+            make_folder(self.path, self.rights.owner)
 
     def read(self, name: str) -> dict[str, Any] | None:
         """The contents of one of the JSON files; None where it is missing or not whole."""
@@ -129,7 +106,11 @@ class Workspace:
             write_file(self._file(name), json.dumps(value), durable=durable)
 
     def try_lock(self) -> int | None:
-        """A descriptor that holds the lock, or None while another clone does. Never waits."""
+        """A descriptor that holds the lock, or None while another clone does.
+
+        Waits no longer than somebody needs who only looks whether it is held.
+        """
+        deadline = time.monotonic() + _LOOK_TAKES
         while True:
             with self.rights.beneath():
                 flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -138,13 +119,39 @@ class Workspace:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 os.close(descriptor)
-                return None
+                if time.monotonic() > deadline:
+                    return None
+                time.sleep(0.005)
+                continue
             with contextlib.suppress(OSError):
                 # Whoever held it before may have removed the workspace: a lock on a removed file protects nothing.
                 if os.path.samestat(os.fstat(descriptor), os.stat(self._file(LOCK))):
                     return descriptor
             os.close(descriptor)
             self.create()
+
+    def join(self) -> int | None:
+        """Wait with others: while the descriptor is open, none of them removes the report. None if it is gone."""
+        with contextlib.suppress(OSError), self.rights.beneath():
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            descriptor = os.open(self._file(WAITERS), flags, 0o600)
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+            return descriptor
+        return None
+
+    def is_awaited(self) -> bool:
+        """Whether somebody has yet to read the report."""
+        waiter = self.join()
+        if waiter is None:
+            return False
+        try:
+            fcntl.flock(waiter, fcntl.LOCK_UN)
+            fcntl.flock(waiter, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(waiter)
+        return False
 
     def is_locked(self) -> bool:
         """Whether a clone works here now."""
@@ -179,14 +186,14 @@ class Workspace:
     def discard_copy(self) -> None:
         """Remove the copy, keeping the report about it."""
         with self.rights.beneath():
-            remove_entries(self.path, [DATA])
+            remove_entries(self.path, [COPY])
 
-    def clear(self) -> None:
+    def clear(self, keep: frozenset[str] = frozenset()) -> None:
         """Remove everything but the lock. The job goes first, durably: without it nobody takes the WAL directory and
         the tablespaces of a copy that is in its place for those of one that is not."""
         self.forget(JOB)
         with self.rights.beneath():
-            remove_entries(self.path, sorted(set(os.listdir(self.path)) - {LOCK}))
+            remove_entries(self.path, sorted(set(os.listdir(self.path)) - {LOCK} - keep))
 
     def remove(self) -> None:
         """Remove it altogether. Only for the holder of the lock."""

@@ -66,7 +66,8 @@ SELECT current_setting('server_version') AS server_version,
             THEN (SELECT greatest(checkpoint.timeline_id, recovery.min_recovery_end_timeline)
                     FROM pg_control_checkpoint() AS checkpoint, pg_control_recovery() AS recovery)
             ELSE ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int
-       END AS timeline
+       END AS timeline,
+       CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_flush_lsn() END::text AS lsn
 """
 _SIZE = """
 SELECT (sum(pg_database_size(oid)) + pg_tablespace_size('pg_global'))::bigint AS bytes FROM pg_database

@@ -8,6 +8,7 @@ import stat
 
 from ansible_collections.walstream.postgresql.plugins.module_utils._data_directory.state import (
     COMPLETE,
+    COPY,
     IN_PLACE_WORKSPACE,
     NOT_DATA,
     Contents,
@@ -29,6 +30,8 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._system impor
 from ansible_collections.walstream.postgresql.plugins.module_utils._system.accounts import User
 from ansible_collections.walstream.postgresql.plugins.module_utils._system.command import system_runner
 
+_CONTROL_FILE = os.path.join("global", "pg_control")
+
 
 def inspect(path: str, owner: User, bin_directory: str | None = None) -> DataDirectory:
     """Everything about the data directory at `path`; what stands in the way becomes state `unknown`."""
@@ -43,15 +46,16 @@ def inspect(path: str, owner: User, bin_directory: str | None = None) -> DataDir
         exists=exists,
         obstacle=obstacle,
         names=names,
-        wal_names=_names(os.path.join(real_path, "pg_wal")) if control is None else frozenset(),
+        wal_names=_wal_names(os.path.join(real_path, "pg_wal")) if control is None else frozenset(),
         control=control,
-        staged_complete=os.path.exists(os.path.join(real_path, IN_PLACE_WORKSPACE, COMPLETE)),
+        staged_complete=_is_staged(os.path.join(real_path, IN_PLACE_WORKSPACE)),
     )
     state, reason = classify(contents)
     pid_in_file = _pid_in_file(real_path) if "postmaster.pid" in names else None
     with owner.effective():
         server = processes.server_of(real_path, pid_in_file) if names - NOT_DATA else None
-    user = processes.user_of(real_path, owner) if state is State.PARTIAL else None
+    unfinished = state is State.PARTIAL or (state is State.EMPTY and names - NOT_DATA)
+    user = processes.user_of(real_path, owner) if unfinished else None
     return DataDirectory(
         path=path,
         real_path=real_path,
@@ -128,6 +132,16 @@ def _names(path: str) -> frozenset[str]:
         return frozenset()
 
 
+def _is_staged(workspace: str) -> bool:
+    places = (COMPLETE, os.path.join(COPY, _CONTROL_FILE))
+    return all(os.path.exists(os.path.join(workspace, place)) for place in places)
+
+
+def _wal_names(path: str) -> frozenset[str]:
+    waiting = {name for name in _names(os.path.join(path, "archive_status")) if name.endswith(".ready")}
+    return _names(path) | waiting
+
+
 def _version(path: str) -> int | None:
     try:
         with open(os.path.join(path, "PG_VERSION"), encoding="ascii", errors="replace") as file:
@@ -139,7 +153,7 @@ def _version(path: str) -> int | None:
 def _control(
     path: str, owner: User, bin_directory: str | None, version: int | None
 ) -> ControlData | Damage | None:
-    control_file = os.path.join(path, "global", "pg_control")
+    control_file = os.path.join(path, _CONTROL_FILE)
     try:
         entry = os.lstat(control_file)
     except (FileNotFoundError, NotADirectoryError):

@@ -22,6 +22,9 @@ IN_PLACE_WORKSPACE = ".walstream.clone"
 COMPLETE = "complete.json"
 """In a workspace: the copy beneath it is whole, and only has to be put into its place."""
 
+COPY = "data"
+"""In a workspace: the copy itself."""
+
 INITDB_WORKSPACE = ".walstream.initdb"
 """Where our initdb works inside such a data directory; its control file moves out of there last."""
 
@@ -96,8 +99,9 @@ class Contents:
     """What was read from the disk.
 
     `obstacle` is what stands in the place of a readable directory, in words. `control` is None where
-    there is no control file. `wal_names` is what `pg_wal` holds, and matters only without a control file.
-    `staged_complete`: a verified copy of ours waits in the in-place workspace.
+    there is no control file. `wal_names` is what `pg_wal` holds, and what waits there to be archived; it matters only
+    without a control file.
+    `staged_complete`: a complete copy of ours waits in the in-place workspace, at least its control file.
     """
 
     exists: bool = True
@@ -204,25 +208,30 @@ def _classify_without_control_file(contents: Contents) -> tuple[State, str]:
     if INITDB_WORKSPACE in names:
         return State.EMPTY, "is empty but for an interrupted initdb of ours"
     if IN_PLACE_WORKSPACE in names:
-        return _classify_in_place(names - {IN_PLACE_WORKSPACE}, contents.staged_complete)
+        return _classify_in_place(names - {IN_PLACE_WORKSPACE}, contents)
+    return _classify_parts(names, contents.wal_names)
+
+
+def _classify_in_place(others: frozenset[str], contents: Contents) -> tuple[State, str]:
+    if contents.staged_complete:
+        return State.PARTIAL, "holds a clone of ours that is complete but not yet in its place"
+    if not others:
+        return State.PARTIAL, "holds an interrupted clone of ours"
+    return _classify_parts(others, contents.wal_names)
+
+
+def _classify_parts(names: frozenset[str], wal_names: frozenset[str]) -> tuple[State, str]:
     foreign = frozenset(name for name in names if not _from_a_cluster(name))
     if foreign:
         kind = "files that are not a cluster's" if foreign == names else "foreign files"
         return State.UNKNOWN, f"holds {kind} ({_some(foreign)})"
-    # With tablespaces, those come first, while WAL already streams: so far there is nothing but pg_wal.
-    just_begun = names <= {"pg_wal", "backup_manifest.tmp"} and all(map(is_wal_name, contents.wal_names))
+    # With tablespaces, those come first, while WAL already streams: so far there is nothing but pg_wal. What waits to
+    # be archived there is a server's.
+    just_begun = names <= {"pg_wal", "backup_manifest.tmp"} and all(map(is_wal_name, wal_names))
     # What only a server leaves behind is in no base backup.
     if ("backup_label" in names or just_begun) and not names & _SERVER_NAMES:
         return State.PARTIAL, "holds an interrupted base backup, without a control file"
     return State.UNKNOWN, f"holds parts of a cluster without its control file ({_some(names)})"
-
-
-def _classify_in_place(others: frozenset[str], complete: bool) -> tuple[State, str]:
-    if complete:
-        return State.PARTIAL, "holds a clone of ours that is complete but not yet in its place"
-    if not others:
-        return State.PARTIAL, "holds an interrupted clone of ours"
-    return State.UNKNOWN, f"holds an interrupted clone of ours and other files ({_some(others)})"
 
 
 def is_wal_name(name: str) -> bool:

@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NoReturn
 
 from ansible_collections.walstream.postgresql.plugins.module_utils._errors import WalstreamError
 from ansible_collections.walstream.postgresql.plugins.module_utils._postgresql.conninfo import SECRET_KEYWORDS
@@ -42,6 +42,7 @@ SIZES_BY_TABLESPACE = """
 SELECT pg_tablespace_location(oid) AS location, sum(pg_tablespace_size(oid))::bigint AS bytes
 FROM pg_tablespace GROUP BY 1
 """
+SLOT_RESERVES = "SELECT restart_lsn IS NOT NULL FROM pg_replication_slots WHERE slot_name = %s"
 SIZE_OF_DATABASES = "SELECT sum(pg_database_size(oid))::bigint FROM pg_database"
 
 # Without them a copy whose network was cut waits for hours; libpq's default leaves that to the kernel.
@@ -137,6 +138,8 @@ class Upstream:
                 )
             if slot and first.server_version // 10000 >= READ_SLOT_SINCE:
                 self._check_slot(first, slot)
+            elif slot:
+                self._check_old_slot(slot)
             position = str(self._ask(first, "IDENTIFY_SYSTEM")[2])
             self._start_streaming(slot, position)
 
@@ -158,11 +161,22 @@ class Upstream:
                 "walstream.postgresql.replication_slot"
             )
         if row[1] is None:
-            raise WalstreamError(
-                f"the slot '{slot}' on the upstream ({self.place}) reserves no WAL, because it was made without "
-                "immediate reservation or is lost: make it anew with walstream.postgresql.replication_slot "
-                "(recreate_lost, or drop it first)"
-            )
+            self._refuse_unreserved(slot)
+
+    def _check_old_slot(self, slot: str) -> None:
+        """Before version 15 only an ordinary login can ask, if the role may have one."""
+        reserved = None
+        with contextlib.suppress(WalstreamError), self._ordinary_login() as server:
+            reserved = server.value(SLOT_RESERVES, (slot,))
+        if reserved is False:
+            self._refuse_unreserved(slot)
+
+    def _refuse_unreserved(self, slot: str) -> NoReturn:
+        raise WalstreamError(
+            f"the slot '{slot}' on the upstream ({self.place}) reserves no WAL, because it was made without "
+            "immediate reservation or is lost: make it anew with walstream.postgresql.replication_slot "
+            "(recreate_lost, or drop it first)"
+        )
 
     def _start_streaming(
         self, slot: str | None, position: str, timeline: int = 0, answer: bool = False
@@ -200,12 +214,16 @@ class Upstream:
 
         Needs an ordinary login, which a role that may only replicate usually does not have.
         """
-        keywords = {"dbname": "postgres", **self._keywords}
-        system_user = self._owner.name if self._owner.must_switch else None
-        login = Login(keywords, system_user, self.place)
-        with contextlib.suppress(WalstreamError), _clean_environment(self._owner), connect(login) as server:
+        with contextlib.suppress(WalstreamError), self._ordinary_login() as server:
             return _measure(server)
         return Source()
+
+    @contextlib.contextmanager
+    def _ordinary_login(self) -> Iterator[Server]:
+        keywords = {"dbname": "postgres", **self._keywords}
+        system_user = self._owner.name if self._owner.must_switch else None
+        with _clean_environment(self._owner), connect(Login(keywords, system_user, self.place)) as server:
+            yield server
 
 
 def _measure(server: Server) -> Source:

@@ -8,14 +8,14 @@ import os
 import pwd
 
 import pytest
-from ansible_collections.walstream.postgresql.plugins.module_utils._clone import copy, move_aside
+from ansible_collections.walstream.postgresql.plugins.module_utils._clone import move_aside, rights
 from ansible_collections.walstream.postgresql.plugins.module_utils._clone.copy import (
     Job,
     _check_tablespaces,
     _set_signals,
     put_into_place,
 )
-from ansible_collections.walstream.postgresql.plugins.module_utils._clone.workspace import Rights, Workspace
+from ansible_collections.walstream.postgresql.plugins.module_utils._clone.workspace import COMPLETE, Workspace
 from ansible_collections.walstream.postgresql.plugins.module_utils._data_directory.state import (
     DataDirectory,
     State,
@@ -102,13 +102,33 @@ class TestAside:
         )
 
     def test_only_what_is_needed(self, disk, tmp_path):
-        moves = move_aside.plan_moves(disk, [str(tmp_path / "elsewhere")], "T")
-        assert [move.source for move in moves] == [disk.real_path]
+        moves = move_aside.plan_moves(disk, [str(tmp_path / "elsewhere")], "T", OWNER)
+        assert [move.source for move in moves.aside] == [disk.real_path]
+        assert not moves.into
 
-    @pytest.mark.parametrize("interrupted_after", range(8))
-    def test_links_follow_also_after_an_interruption(self, disk, tmp_path, monkeypatch, interrupted_after):
-        moves = move_aside.plan_moves(disk, [disk.wal_directory, *disk.tablespaces.values()], "T")
-        assert moves[-1].source == disk.real_path
+    @pytest.fixture
+    def copied(self, tmp_path):
+        """A complete copy beside all the places that are taken."""
+        workspace, _target = stage(tmp_path)
+        os.rmdir(os.path.join(workspace.data, "pg_wal"))
+        for link, place in (("pg_wal", ".wal.clone"), ("pg_tblspc/16385", ".ts.clone")):
+            (tmp_path / place).mkdir()
+            (tmp_path / place / "new").touch()
+            path = os.path.join(workspace.data, link)
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            os.symlink(tmp_path / place, path)
+        return workspace
+
+    def stamp(self, workspace, disk):
+        moves = move_aside.plan_moves(disk, [disk.wal_directory, *disk.tablespaces.values()], "T", OWNER)
+        workspace.write(COMPLETE, {"moves": moves.as_dict()})
+        return moves
+
+    @pytest.mark.parametrize("interrupted_after", range(11))
+    def test_both_clusters_stay_whole_after_an_interruption(
+        self, disk, copied, tmp_path, monkeypatch, interrupted_after
+    ):
+        assert self.stamp(copied, disk).aside[-1].source == disk.real_path
         steps, rename = [interrupted_after], os.rename
 
         def limited(source, destination):
@@ -117,17 +137,32 @@ class TestAside:
             steps[0] -= 1
             rename(source, destination)
 
-        rights = Rights(OWNER, beside_as_root=False)
         with monkeypatch.context() as patched:
             patched.setattr(os, "rename", limited)
             with contextlib.suppress(KeyboardInterrupt):
-                move_aside.carry_out(moves, rights)
-        move_aside.carry_out([move_aside.Move.from_dict(move.as_dict()) for move in moves], rights)
-        aside = tmp_path / "main.replaced-T"
+                put_into_place(disk.real_path, copied)
+        assert steps[0] == 0 or interrupted_after == 10, "as many renames as there are"
+        put_into_place(disk.real_path, copied)
+        aside, main = tmp_path / "main.replaced-T", tmp_path / "main"
         assert os.readlink(aside / "pg_wal") == str(tmp_path / "wal.replaced-T")
         assert os.readlink(aside / "pg_tblspc" / "16385") == str(tmp_path / "ts.replaced-T")
-        assert not os.path.lexists(disk.real_path)
-        assert not (tmp_path / "wal").exists()
+        assert os.readlink(main / "pg_wal") == str(tmp_path / "wal")
+        assert os.readlink(main / "pg_tblspc" / "16385") == str(tmp_path / "ts")
+        assert os.listdir(tmp_path / "wal") == os.listdir(tmp_path / "ts") == ["new"]
+        assert (main / "global" / "pg_control").exists()
+        assert not list(tmp_path.glob(".*.clone/data")) + list(tmp_path.glob(".wal*"))
+
+    def test_only_what_was_looked_at(self, disk, copied, tmp_path):
+        """Consent was given to that directory, not to one that appeared in its place meanwhile."""
+        moves = self.stamp(copied, disk)
+        assert moves.fit
+        os.rename(disk.real_path, tmp_path / "elsewhere")
+        (tmp_path / "main").mkdir()
+        (tmp_path / "main" / "letter.txt").write_text("precious")
+        assert not moves.fit
+        with pytest.raises(WalstreamError, match="cannot take the place"):
+            put_into_place(disk.real_path, copied)
+        assert (tmp_path / "main" / "letter.txt").read_text() == "precious"
 
 
 class TestSignals:
@@ -174,8 +209,8 @@ def test_argument_list():
 
 
 def test_a_wal_directory_gets_the_folders_above_it(tmp_path):
-    workspace, _target = stage(tmp_path)
     path = tmp_path / "wal" / "of" / "replica"
-    copy.make_external(str(path), workspace.rights)
+    rights.make_folder(str(path), OWNER)
     assert path.stat().st_mode & 0o777 == 0o700
     assert path.parent.stat().st_mode & 0o777 == 0o755
+    rights.make_folder(str(path), OWNER)

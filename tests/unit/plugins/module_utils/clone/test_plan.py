@@ -65,6 +65,26 @@ def with_(disk, **control):
         (replace(PARTIAL, running=True, server="postgres"), Desired(), NO_STAGE, None, Action.REFUSE, "stop"),
         (UNKNOWN, Desired(), NO_STAGE, None, Action.REFUSE, "holds files"),
         (UNKNOWN, Desired(replace=OURS), NO_STAGE, None, Action.REFUSE, "holds files"),
+        (
+            with_(PRIMARY, system_identifier=FOREIGN), Desired(replace=FOREIGN),
+            Staged(Leftover.COMPLETE, OURS, True, True, replaces=True), None, Action.FINISH, "complete copy beside",
+        ),
+        (
+            with_(PRIMARY, system_identifier=FOREIGN), Desired(),
+            Staged(Leftover.COMPLETE, OURS, True, True, replaces=True), None, Action.REFUSE, "another cluster",
+        ),
+        (
+            with_(PRIMARY, system_identifier=FOREIGN), Desired(replace=FOREIGN),
+            Staged(Leftover.COMPLETE, OURS, True, True), None, Action.CLONE, "aside",
+        ),
+        (
+            with_(PRIMARY, system_identifier=FOREIGN), Desired(replace=FOREIGN),
+            Staged(Leftover.COMPLETE, OURS, False, True, replaces=True), None, Action.CLONE, "aside",
+        ),
+        (
+            with_(PRIMARY, system_identifier=FOREIGN), Desired(replace=FOREIGN),
+            Staged(Leftover.COMPLETE, FOREIGN, None, True, replaces=True), None, Action.REFUSE, "only one",
+        ),
         # a copy of this upstream
         (STANDBY, Desired(), NO_STAGE, None, Action.UNCHANGED, "standby"),
         (replace(STANDBY, running=True), Desired(), NO_STAGE, None, Action.UNCHANGED, "standby"),
@@ -121,10 +141,11 @@ def product():
                 is_mount_point=mount, backup_label=label,
             )  # fmt: skip
             for standby, consent in itertools.product((True, False), (None, OURS, FOREIGN, "0")):
-                for leftover, identifier, wal in itertools.product(
-                    Leftover, (None, OURS, FOREIGN), (None, True, False)
+                for leftover, identifier, wal, replaces in itertools.product(
+                    Leftover, (None, OURS, FOREIGN), (None, True, False), (True, False)
                 ):
-                    yield Desired(standby, consent), disk, Staged(leftover, identifier, wal, True), wal
+                    staged = Staged(leftover, identifier, wal, True, replaces=replaces)
+                    yield Desired(standby, consent), disk, staged, wal
 
 
 def test_nothing_falls_through_to_a_copy():
@@ -139,14 +160,15 @@ def test_nothing_falls_through_to_a_copy():
             assert disk.state is not State.UNKNOWN
             assert staged.leftover is not Leftover.RUNNING
         if decided.action is Action.FINISH:
-            assert disk.state in {State.ABSENT, State.EMPTY, State.PARTIAL}
             assert staged.system_identifier == OURS
-        if decided.action is Action.CLONE and disk.control:
+            assert staged.leftover is Leftover.COMPLETE
+            assert staged.replaces or not disk.control
+        if decided.action in {Action.CLONE, Action.FINISH} and disk.control:
             assert decided.move_aside
             assert desired.replace == disk.system_identifier
             assert not disk.cannot_be_renamed
             assert disk.system_identifier == FOREIGN or disk.timeline <= UPSTREAM.timeline
-        if decided.action is Action.CLONE and not disk.control:
+        if decided.action in {Action.CLONE, Action.FINISH} and not disk.control:
             assert disk.state in {State.ABSENT, State.EMPTY, State.PARTIAL}
             assert not decided.move_aside
         if decided.action is Action.UNCHANGED:

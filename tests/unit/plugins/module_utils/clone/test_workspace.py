@@ -3,18 +3,24 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pwd
+import threading
 
 import pytest
 from ansible_collections.walstream.postgresql.plugins.module_utils._clone import job
+from ansible_collections.walstream.postgresql.plugins.module_utils._clone.move_aside import plan_moves
 from ansible_collections.walstream.postgresql.plugins.module_utils._clone.plan import Leftover
 from ansible_collections.walstream.postgresql.plugins.module_utils._clone.workspace import (
     COMPLETE,
     JOB,
-    MOVES,
     PROGRESS,
     Workspace,
+)
+from ansible_collections.walstream.postgresql.plugins.module_utils._data_directory.state import (
+    DataDirectory,
+    State,
 )
 from ansible_collections.walstream.postgresql.plugins.module_utils._errors import Refusal
 from ansible_collections.walstream.postgresql.plugins.module_utils._system.accounts import User
@@ -67,6 +73,30 @@ def test_one_holder_at_a_time(workspace):
     assert not workspace.exists()
 
 
+def test_somebody_who_only_looks_does_not_pass_for_a_clone(workspace):
+    """Looking takes the lock for a moment, as `is_locked` does."""
+    os.close(workspace.try_lock())
+    with open(workspace.lock_file) as looker:
+        fcntl.flock(looker, fcntl.LOCK_SH)
+        end = threading.Timer(0.02, fcntl.flock, (looker, fcntl.LOCK_UN))
+        end.start()
+        lock = workspace.try_lock()
+        end.join()
+    assert lock is not None
+    os.close(lock)
+
+
+def test_the_last_who_waits_tidies_up(workspace):
+    first, second = workspace.join(), workspace.join()
+    os.close(first)
+    job.tidy(workspace)
+    assert workspace.exists()
+    os.close(second)
+    job.tidy(workspace)
+    assert not workspace.exists()
+    assert workspace.join() is None
+
+
 def test_leftovers(workspace, tmp_path):
     assert workspace.leftover() is Leftover.ENDED
     put_data(workspace)
@@ -108,12 +138,22 @@ class TestCleaningUp:
     def record(self, workspace, wal, missing=False):
         workspace.write(
             JOB,
-            {"token": "t", "real_path": str(wal.parent / "main"), "external": {str(wal): missing}},
+            {
+                "token": "t",
+                "real_path": str(wal.parent / "main"),
+                "external": {str(wal): missing},
+                "wal_directory": str(wal),
+            },
         )
+
+    def accept(self, workspace, wal):
+        """As pg_basebackup does when it has found the directory empty."""
+        put_data(workspace)
+        os.symlink(wal, os.path.join(workspace.data, "pg_wal"))
 
     def test_of_an_interrupted_copy(self, workspace, wal):
         self.record(workspace, wal)
-        put_data(workspace)
+        self.accept(workspace, wal)
         job.tidy(workspace)
         assert [path.name for path in wal.iterdir()] == ["letter.txt"]
         assert not workspace.exists()
@@ -121,13 +161,32 @@ class TestCleaningUp:
     def test_of_a_directory_that_it_made(self, workspace, wal):
         (wal / "letter.txt").unlink()
         self.record(workspace, wal, missing=True)
-        put_data(workspace)
+        self.accept(workspace, wal)
         job.tidy(workspace)
         assert not wal.exists()
 
+    @pytest.mark.parametrize("begun", [False, True])
+    def test_of_a_copy_that_never_got_that_far_is_not_done(self, workspace, wal, begun):
+        """What lies there is somebody else's: another cluster has been given the directory meanwhile."""
+        self.record(workspace, wal)
+        if begun:
+            put_data(workspace)
+        job.tidy(workspace)
+        assert len(list(wal.iterdir())) == 3
+        assert not workspace.exists()
+
+    @pytest.mark.parametrize("filling", [False, True])
+    def test_of_tablespaces_once_they_are_being_filled(self, workspace, tmp_path, filling):
+        (tmp_path / "ts" / "PG_15_202209061").mkdir(parents=True)
+        record = {"token": "t", "external": {str(tmp_path / "ts"): False}, "filling": filling}
+        workspace.write(JOB, record)
+        put_data(workspace)
+        job.tidy(workspace)
+        assert (tmp_path / "ts" / "PG_15_202209061").exists() is not filling
+
     def test_of_a_complete_copy_is_not_done(self, workspace, wal):
         self.record(workspace, wal)
-        put_data(workspace)
+        self.accept(workspace, wal)
         workspace.write(COMPLETE, {"system_identifier": "1"})
         job.tidy(workspace)
         assert workspace.leftover() is Leftover.COMPLETE
@@ -149,21 +208,27 @@ class TestCleaningUp:
         job.tidy(workspace)
         assert len(list(wal.iterdir())) == 3
 
-    def test_completes_moves_but_never_moves_the_copy_that_is_in_its_place(self, workspace, tmp_path):
-        (tmp_path / "main").mkdir()
-        moves = {
-            "moves": [{"source": str(tmp_path / "main"), "target": str(tmp_path / "aside"), "link": None}]
-        }
-        workspace.write(MOVES, moves)
-        workspace.write(COMPLETE, {"system_identifier": "1"})
-        job.resume_moves(workspace)
-        assert (tmp_path / "main").exists()
-        put_data(workspace)
-        workspace.write(MOVES, moves)
-        job.resume_moves(workspace)
-        assert not (tmp_path / "main").exists()
-        assert (tmp_path / "aside").exists()
-        assert workspace.read(MOVES) is None
+    @pytest.mark.parametrize("begun", [False, True])
+    def test_completes_moves_that_have_begun_and_begins_none(self, workspace, wal, tmp_path, begun):
+        main = tmp_path / "main"
+        main.mkdir()
+        (main / "pg_wal").symlink_to(wal)
+        (tmp_path / ".wal.clone").mkdir()
+        (tmp_path / ".wal.clone" / "000000010000000000000009").write_text("wal of the copy")
+        self.record(workspace, tmp_path / ".wal.clone", missing=True)
+        self.accept(workspace, tmp_path / ".wal.clone")
+        disk = DataDirectory(str(main), str(main), State.PRIMARY, "", wal_directory=str(wal))
+        moves = plan_moves(disk, [str(wal)], "T", OWNER)
+        workspace.write(COMPLETE, {"system_identifier": "1", "moves": moves.as_dict()})
+        if begun:
+            os.rename(wal, moves.aside[0].target)
+        job.discard(workspace)
+        assert main.exists() is not begun
+        assert (tmp_path / "main.replaced-T").exists() is begun
+        assert wal.exists() is not begun
+        assert not (tmp_path / ".wal.clone").exists()
+        assert not workspace.exists()
+        assert len(list((tmp_path / "wal.replaced-T" if begun else wal).iterdir())) == 3
 
 
 def test_a_detached_worker_is_waited_for(workspace):

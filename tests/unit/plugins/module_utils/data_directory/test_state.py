@@ -66,6 +66,11 @@ def contents(*names, **more):
             State.UNKNOWN,
             "without its control file",
         ),
+        (
+            contents("pg_wal", wal_names=frozenset({SEGMENT, "archive_status", f"{SEGMENT}.ready"})),
+            State.UNKNOWN,
+            "without its control file",
+        ),
         (contents("letter.txt"), State.UNKNOWN, "not a cluster's"),
         (contents("a", "b", "c", "d"), State.UNKNOWN, "(a, b, c, …)"),
         # ours, in place
@@ -73,6 +78,8 @@ def contents(*names, **more):
         (contents(IN_PLACE_WORKSPACE, "lost+found"), State.PARTIAL, "interrupted clone of ours"),
         (contents(IN_PLACE_WORKSPACE, "letter.txt"), State.UNKNOWN, "letter.txt"),
         (contents(IN_PLACE_WORKSPACE, "base", staged_complete=True), State.PARTIAL, "complete"),
+        (contents(IN_PLACE_WORKSPACE, *UNFINISHED), State.PARTIAL, "interrupted base backup"),
+        (contents(IN_PLACE_WORKSPACE, *CLUSTER), State.UNKNOWN, "without its control file"),
     ],
 )
 def test_classify(found, state, words):
