@@ -103,6 +103,26 @@ options:
     description: Locations of the upstream's tablespaces, where somebody has asked. Like O(source_bytes).
     type: list
     elements: str
+  foreseen:
+    description:
+      - For check mode, where rules, a role or certificates that let this host in are planned by earlier tasks only.
+      - If the upstream lets nobody in yet, this is what it is taken for, and the login is not tried further.
+      - Ignored by a run.
+    type: dict
+    version_added: 0.2.0
+    suboptions:
+      system_identifier:
+        description: The upstream's system identifier.
+        type: str
+        required: true
+      timeline:
+        description: Its timeline.
+        type: int
+        required: true
+      version:
+        description: Its major version.
+        type: int
+        required: true
   timeout:
     description: Seconds that the whole copy may take before it is ended and removed. 0 is without end.
     type: float
@@ -222,6 +242,12 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._clone.flow i
 from ansible_collections.walstream.postgresql.plugins.module_utils._clone.options import Options
 from ansible_collections.walstream.postgresql.plugins.module_utils._module import run
 
+FORESEEN = {
+    "system_identifier": {"type": "str", "required": True},
+    "timeline": {"type": "int", "required": True},
+    "version": {"type": "int", "required": True},
+}
+
 
 def work(module: AnsibleModule) -> dict[str, Any]:
     return Basebackup(Options.from_params(module.params, module.check_mode), module.check_mode).run()
@@ -245,6 +271,7 @@ def main() -> None:
         "replace": {"type": "str"},
         "source_bytes": {"type": "int"},
         "source_tablespaces": {"type": "list", "elements": "str"},
+        "foreseen": {"type": "dict", "options": FORESEEN},
         "timeout": {"type": "float", "default": 0},
         "wait": {"type": "float"},
         "job": {"type": "str"},

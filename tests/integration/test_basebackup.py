@@ -289,6 +289,20 @@ class TestUpstream:
         assert far.look()["state"] == "absent"
         far.succeed()
 
+    def test_a_check_before_the_upstream_lets_us_in(self, site):
+        """As in a check of a whole topology, whose earlier tasks only plan the rule, the role or the certificates."""
+        system = site.primary.psql("SELECT system_identifier FROM pg_control_system()")
+        foreseen = {"system_identifier": system, "timeline": 1, "version": site.primary.major}
+        stranger = {"upstream": {**site.upstream, "user": "stranger"}, "foreseen": foreseen}
+        checked = site.clone(check=True, source_bytes=5_000_000, **stranger)["basebackup"]
+        assert checked["action"] == "cloned"
+        assert checked["bytes"] == 5_000_000
+        assert "whether it lets this host in" in checked["reason"]
+        assert "no replication login" in site.clone(**stranger)["msg"]
+        assert site.look()["state"] == "absent"
+        let_in = site.clone(check=True, foreseen={**foreseen, "system_identifier": "1"})["basebackup"]
+        assert "whether it lets this host in" not in let_in["reason"]
+
     def test_role_that_may_only_replicate(self, site):
         """Without an ordinary login nothing is known of the size beforehand, and all else works."""
         hba = f"{site.primary.data_directory}/pg_hba.conf"

@@ -57,6 +57,7 @@ class Basebackup:
             )
         check_passfile(options.upstream.get("passfile"), self._owner)
         self._upstream = Upstream(options.upstream, self._owner)
+        self._is_let_in = True
 
     def run(self) -> dict[str, Any]:
         try:
@@ -74,7 +75,7 @@ class Basebackup:
             return self._wait_for(workspace, self._options.job, disk)
         if workspace.leftover() is Leftover.RUNNING:
             return self._attach(workspace, disk)
-        identity = self._upstream.identity()
+        identity = self._identity()
         decided = self._plan(disk, workspace, identity)
         if decided.action is Action.REFUSE:
             raise Refusal(decided.reason, data_directory_info=disk.as_dict())
@@ -90,6 +91,16 @@ class Basebackup:
 
     def _inspect(self) -> DataDirectory:
         return inspect(self._options.data_directory, self._owner, self._options.bin_directory)
+
+    def _identity(self) -> Identity:
+        """In a check, what an earlier task only plans may be what lets us in."""
+        try:
+            return self._upstream.identity()
+        except WalstreamError:
+            if self._options.foreseen is None:
+                raise
+            self._is_let_in = False
+            return self._options.foreseen
 
     def _plan(self, disk: DataDirectory, workspace: Workspace, identity: Identity) -> Plan:
         leftover = workspace.leftover()
@@ -119,7 +130,7 @@ class Basebackup:
         return plan(self._options.desired, disk, identity, staged, wal_available)
 
     def _has_wal(self, lsn: str | None, timeline: int | None) -> bool | None:
-        return self._upstream.has_wal(lsn, timeline) if lsn and timeline else None
+        return self._upstream.has_wal(lsn, timeline) if lsn and timeline and self._is_let_in else None
 
     # --- apply ---
 
@@ -133,8 +144,9 @@ class Basebackup:
                 return self._attach(workspace, disk)
             job.end_orphans(workspace)
             os.close(lock)
-        slot_is_ours = orphans and self._check_mode
-        prepared = prepare(self._options, self._upstream, situation, slot_is_ours)
+        # In a check the orphans of a killed clone still hold its slot.
+        ask = self._is_let_in and not (orphans and self._check_mode)
+        prepared = prepare(self._options, self._upstream, situation, ask_upstream=ask)
         if self._check_mode:
             return self._forecast(disk, prepared)
         workspace, lock = take(disk, workspace)
@@ -163,7 +175,12 @@ class Basebackup:
             disk,
             action="cloned",
             reason=f"{prepared.job.reason}; {how_much} would come from {self._upstream.place}, "
-            f"and {size(prepared.free)} are free",
+            f"and {size(prepared.free)} are free"
+            + (
+                ""
+                if self._is_let_in
+                else "; whether it lets this host in is known only once the run has seen to that"
+            ),
             changed=True,
             bytes=prepared.bytes,
             free_bytes=prepared.free,

@@ -12,6 +12,7 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._clone.plan i
 from ansible_collections.walstream.postgresql.plugins.module_utils._postgresql.conninfo import to_string
 from ansible_collections.walstream.postgresql.plugins.module_utils._postgresql.programs import Copy
 from ansible_collections.walstream.postgresql.plugins.module_utils._system.accounts import User
+from ansible_collections.walstream.postgresql.plugins.module_utils._upstream.identity import Identity
 from ansible_collections.walstream.postgresql.plugins.module_utils._upstream.walsender import keywords_from
 
 
@@ -28,6 +29,8 @@ class Options:
     bin_directory: str | None = None
     source_bytes: int | None = None
     source_tablespaces: list[str] | None = None
+    foreseen: Identity | None = None
+    """What the upstream is, for a check that may not be let in yet."""
     timeout: float | None = None
     wait: float | None = None
     job: str | None = None
@@ -60,6 +63,7 @@ class Options:
             bin_directory=params["bin_directory"],
             source_bytes=params["source_bytes"],
             source_tablespaces=params["source_tablespaces"],
+            foreseen=_foreseen(params["foreseen"]) if check_mode else None,
             timeout=params["timeout"] or None,
             wait=params["wait"],
             job=params["job"],
@@ -72,6 +76,10 @@ def _login_of_a_check(keywords: Mapping[str, Any], password: str | None, owner: 
         if not password or os.path.exists(keywords.get("passfile", "")):
             return keywords
     return {**{key: value for key, value in keywords.items() if key != "passfile"}, "password": password}
+
+
+def _foreseen(said: Mapping[str, Any] | None) -> Identity | None:
+    return Identity(said["system_identifier"], said["timeline"], said["version"]) if said else None
 
 
 def _normal(path: str | None) -> str | None:

@@ -60,11 +60,11 @@ class Situation:
 
 
 def prepare(
-    options: Options, upstream: Upstream, situation: Situation, slot_is_ours: bool = False
+    options: Options, upstream: Upstream, situation: Situation, ask_upstream: bool = True
 ) -> Prepared:
     """Everything that can fail before the first byte fails here; nothing is changed.
 
-    `slot_is_ours`: the rest of an interrupted clone holds the slot, and would be ended if this were not check mode.
+    `ask_upstream`: whether to try the walsenders and the slot, which a check cannot where a run would first make room.
     """
     disk, workspace, owner = situation.disk, situation.workspace, options.owner
     major = situation.identity.major
@@ -92,7 +92,7 @@ def prepare(
     free = preflight.check_space(
         source, parent, copy.wal_directory, copy.tablespace_mapping, _given_back(situation)
     )
-    if not slot_is_ours:
+    if ask_upstream:
         left = (workspace.read(JOB) or {}).get("slot") == copy.slot
         preflight.check_upstream(upstream, copy.slot, left_by_us=left)
     job = Job(

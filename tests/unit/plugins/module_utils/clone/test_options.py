@@ -17,7 +17,7 @@ NOT_GIVEN = (
         "standby",
         "replace",
     ),
-    *("verify", "bin_directory", "source_bytes", "source_tablespaces", "timeout", "wait", "job"),
+    *("verify", "bin_directory", "source_bytes", "source_tablespaces", "foreseen", "timeout", "wait", "job"),
 )
 
 
