@@ -385,6 +385,9 @@ class TestTimelines:
         first.configure({"primary_conninfo": f"'{conninfo}'"})
         first.run("touch", f"{first.data_directory}/standby.signal", user="postgres")
         first.start()
+        # It streams again and again for a moment: no look may take that for success.
+        for _look in range(8):
+            assert state_of(first, timeout=0).get("failed")
         result = state_of(first, timeout=1)
         assert "diverged" in " ".join(result["causes"]), result["msg"]
 
@@ -405,7 +408,8 @@ class TestAfterARestart:
     """A standby that was restarted has replayed what it kept, while its receiver has only begun."""
 
     @pytest.fixture(scope="class")
-    def middle(self, shared_servers, suite):
+    @classmethod
+    def middle(cls, shared_servers, suite):
         """A standby with a primary that writes nothing, and a standby of its own."""
         above = shared_servers(
             suite, {"autovacuum": "off", "bgwriter_delay": "'10s'", "max_wal_size": "'4GB'"}
@@ -438,7 +442,8 @@ class TestHeldBackAfterARestart:
     """A standby that is late on purpose connects only once it has replayed what it had received before."""
 
     @pytest.fixture(scope="class")
-    def late(self, shared_servers, primary, suite):
+    @classmethod
+    def late(cls, shared_servers, primary, suite):
         primary.psql("SELECT pg_create_physical_replication_slot('late', true)")
         primary.psql("SELECT pg_create_physical_replication_slot('other', true)")
         node = shared_servers.standby(primary, slot="late", name="late")

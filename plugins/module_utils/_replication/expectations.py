@@ -82,6 +82,8 @@ def _streaming(expected: Expected, seen: Observation) -> str | None:
         return f"no WAL receiver is running{why}"
     if seen.receiver.get("status") is None:
         return _hidden(seen, "the state of the WAL receiver is not visible")
+    if seen.receiver["status"] == "streaming" and seen.is_ahead_of_upstream:
+        return f"{seen.lsn} is replayed here, which the upstream does not have"
     if seen.receiver["status"] == "streaming":
         return "the WAL receiver has only just connected, and its upstream has sent nothing yet"
     return f"the WAL receiver is in the state '{seen.receiver['status']}', not 'streaming'"

@@ -62,17 +62,30 @@ class Observation:
 
     @property
     def streaming(self) -> bool:
-        """Whether a WAL receiver streams, and its upstream has agreed to that."""
+        """Whether a WAL receiver streams, and its upstream has agreed to that and can feed this server."""
         receiver = self.receiver or {}
-        return receiver.get("status") == "streaming" and bool(receiver.get("heard"))
+        agreed = receiver.get("status") == "streaming" and bool(receiver.get("heard"))
+        return agreed and not self.is_ahead_of_upstream
+
+    @property
+    def is_ahead_of_upstream(self) -> bool:
+        """Whether more is replayed here than the upstream has.
+
+        A standby that has diverged streams again and again for a moment, up to where its upstream left its timeline.
+        """
+        end = self._reported_end
+        return end is not None and self.lsn > end
+
+    @property
+    def _reported_end(self) -> Lsn | None:
+        """The end of WAL as the upstream last told it; after a restart, what is received may be far behind it."""
+        reported = (self.receiver or {}).get("latest_end_lsn")
+        return Lsn.parse(reported) if reported else None
 
     @property
     def known_end(self) -> Lsn | None:
         """The end of WAL that a streaming standby knows of: what it has, or what its upstream last said it has."""
-        if not self.streaming or self.receiver is None:
-            return None
-        reported = self.receiver.get("latest_end_lsn")
-        return max(self.reached, Lsn.parse(reported) if reported else self.reached)
+        return max(self.reached, self._reported_end or self.reached) if self.streaming else None
 
     @property
     def reached(self) -> Lsn:

@@ -75,6 +75,11 @@ def expect(**wanted):
     ("expected", "seen"),
     [
         (EXPECT, STANDBY),
+        # Restarted while its primary is idle: nothing new to receive, and what was kept is replayed.
+        (
+            expect(max_lag_bytes=0, max_replay_delay=0, replayed_lsn=STANDBY.lsn, received_lsn=STANDBY.lsn),
+            replace(STANDBY, received=Lsn.parse("0/3000000")),
+        ),
         (expect(streaming=False), ABSENT),
         (expect(host="db1", port=5432, slot="replica"), STANDBY),
         (expect(streaming=False, host="db1", slot="replica"), ABSENT),
@@ -126,6 +131,11 @@ def test_met(expected, seen):
         (EXPECT, replace(STANDBY, receiver={**RECEIVER, "status": "waiting"}), "'waiting', not 'streaming'"),
         (EXPECT, replace(STANDBY, receiver={**RECEIVER, "heard": False}), "has sent nothing yet"),
         (EXPECT, replace(STANDBY, receiver={"status": None}), "member of pg_monitor"),
+        (
+            EXPECT,
+            replace(STANDBY, lsn=Lsn.parse("0/3000070")),
+            "0/3000070 is replayed here, which the upstream",
+        ),
         (expect(host="db2"), STANDBY, "the upstream is db1, port 5432, not db2, port 5432"),
         (expect(port=5433), STANDBY, "not db1, port 5433"),
         (expect(slot="other"), STANDBY, "through the slot 'replica', not through the slot 'other'"),
