@@ -330,7 +330,7 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._credentials.
     text_of,
 )
 from ansible_collections.walstream.postgresql.plugins.module_utils._layout.base import LAYOUT_OPTIONS, Wish
-from ansible_collections.walstream.postgresql.plugins.module_utils._module import run
+from ansible_collections.walstream.postgresql.plugins.module_utils._module import Module, run
 
 
 def work(module: AnsibleModule) -> dict[str, Any]:
@@ -345,7 +345,7 @@ def work(module: AnsibleModule) -> dict[str, Any]:
 
 
 def main() -> None:
-    module = AnsibleModule(
+    module = Module(
         argument_spec={
             **LAYOUT_OPTIONS,
             "cluster": {"type": "str", "default": "main", "aliases": ["name"]},

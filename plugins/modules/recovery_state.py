@@ -172,7 +172,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.walstream.postgresql.plugins.module_utils._errors import WalstreamError
-from ansible_collections.walstream.postgresql.plugins.module_utils._module import run
+from ansible_collections.walstream.postgresql.plugins.module_utils._module import Module, run
 from ansible_collections.walstream.postgresql.plugins.module_utils._postgresql.lsn import Lsn
 from ansible_collections.walstream.postgresql.plugins.module_utils._postgresql.server import (
     Login,
@@ -239,7 +239,7 @@ def _lsn(text: str | None) -> Lsn | None:
 def main() -> None:
     """Spec, build, run, exit."""
     upstream = {"host": {"type": "str"}, "port": {"type": "int"}}
-    module = AnsibleModule(
+    module = Module(
         argument_spec={
             **login_argument_spec(),
             "state": {"type": "str", "default": "standby", "choices": ["primary", "standby"]},
