@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 from ansible_collections.walstream.postgresql.plugins.module_utils._errors import WalstreamError
 from ansible_collections.walstream.postgresql.plugins.module_utils._system.accounts import User
+from ansible_collections.walstream.postgresql.plugins.module_utils._system.folders import entered
 
 OWNER_ONLY = 0o700
 
@@ -55,14 +56,16 @@ def make_directory(path: str, owner: User, mode: int = OWNER_ONLY) -> None:
 
     Raises FileExistsError. Root's chown goes through a descriptor of what it has just created.
     """
-    os.mkdir(path, OWNER_ONLY)
-    if os.geteuid() != owner.uid or mode != OWNER_ONLY:
-        take_directory(path, owner, mode, expected_uid=os.geteuid())
+    above, name = os.path.split(path.rstrip("/"))
+    with entered(above, owner) as folder:
+        os.mkdir(name, OWNER_ONLY, dir_fd=folder)
+        if os.geteuid() != owner.uid or mode != OWNER_ONLY:
+            take_directory(name, owner, mode, expected_uid=os.geteuid(), folder=folder)
 
 
-def take_directory(path: str, owner: User, mode: int, expected_uid: int) -> None:
-    """Give a directory that belongs to `expected_uid` to `owner`."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+def take_directory(path: str, owner: User, mode: int, expected_uid: int, folder: int | None = None) -> None:
+    """Give a directory that belongs to `expected_uid` to `owner`; `folder` is a descriptor of the one above it."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
     try:
         if os.fstat(descriptor).st_uid != expected_uid:
             raise WalstreamError(
