@@ -71,7 +71,10 @@ options:
     elements: str
     default: []
   encrypted:
-    description: Whether the connections of O(replicas) must be encrypted, as the server sees it (C(pg_stat_ssl)).
+    description:
+      - Whether the connections of O(replicas) must be encrypted, as the server sees it (C(pg_stat_ssl)).
+      - Over a local socket it is looked at, too, whether the server shows the certificate that C(ssl_cert_file) holds
+        now. One that could not load a renewed certificate goes on with the old one until that expires.
     type: bool
     default: false
   slots:
