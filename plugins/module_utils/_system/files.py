@@ -91,8 +91,25 @@ def remove_entries(directory: str, names: Iterable[str]) -> None:
 
 def may_write(directory: str, user: User) -> bool:
     """Whether `user` may create and rename in a directory."""
+    return may(directory, os.W_OK | os.X_OK, user)
+
+
+def may(path: str, mode: int, user: User) -> bool:
+    """Whether `user` has these rights (`os.W_OK`, ...) on a path.
+
+    The kernel answers for the real user. Some C libraries (Debian 11's) leave it at that, asked for the effective one.
+    """
+    if not user.must_switch:
+        return os.access(path, mode, effective_ids=True)
+    real_user, real_group = os.getuid(), os.getgid()
     with user.effective():
-        return os.access(directory, os.W_OK | os.X_OK, effective_ids=True)
+        os.setresgid(user.gid, -1, -1)
+        os.setresuid(user.uid, -1, -1)
+        try:
+            return os.access(path, mode)
+        finally:
+            os.setresuid(real_user, -1, -1)
+            os.setresgid(real_group, -1, -1)
 
 
 def nearest_existing(path: str) -> str:
