@@ -12,10 +12,10 @@ SECRET_KEYWORDS = ("password", "sslpassword", "oauth_client_secret")
 
 _KEYWORD = r"(?:" + "|".join(SECRET_KEYWORDS) + r")\s*=\s*"
 _IN_CONNINFO = re.compile(
-    _KEYWORD + r"(?:''(?P<twice>(?:[^'\\]|\\.)+)''|'(?P<quoted>(?:[^'\\]|\\.)+)'|(?P<bare>[^\s'&]+))",
+    _KEYWORD + r"(?:''((?:[^'\\]|\\.)+)''|'((?:[^'\\]|\\.)+)'|([^\s'&]+))",
     re.IGNORECASE,
 )
-_IN_URI = re.compile(r"://[^\s:@/?]*:(?P<bare>[^\s@/?]+)@")
+_IN_URI = re.compile(r"://[^\s:@/?]*:([^\s@/?]+)@")
 
 
 def secrets_in(value: Any) -> Iterator[str]:
@@ -32,4 +32,4 @@ def secrets_in(value: Any) -> Iterator[str]:
     elif isinstance(value, str):
         for pattern in (_IN_CONNINFO, _IN_URI):
             for match in pattern.finditer(value):
-                yield next(found for found in match.groupdict().values() if found)
+                yield from filter(None, match.groups())
