@@ -285,6 +285,10 @@ cluster_info:
       type: list
       elements: str
       sample: []
+    privileged_logins:
+      description: Roles of O(logins) that may do more than log in and replicate, with these attributes.
+      type: dict
+      sample: {postgres: [SUPERUSER, CREATEROLE, CREATEDB, BYPASSRLS]}
     receiver:
       description: The WAL receiver of a standby, from C(pg_stat_wal_receiver). Null where there is none.
       type: dict
