@@ -240,7 +240,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.walstream.postgresql.plugins.module_utils._clone.flow import Basebackup
 from ansible_collections.walstream.postgresql.plugins.module_utils._clone.options import Options
-from ansible_collections.walstream.postgresql.plugins.module_utils._module import run
+from ansible_collections.walstream.postgresql.plugins.module_utils._module import Module, run
 
 FORESEEN = {
     "system_identifier": {"type": "str", "required": True},
@@ -276,7 +276,7 @@ def main() -> None:
         "wait": {"type": "float"},
         "job": {"type": "str"},
     }
-    run(AnsibleModule(spec, supports_check_mode=True), work)
+    run(Module(spec, supports_check_mode=True), work)
 
 
 if __name__ == "__main__":

@@ -264,7 +264,7 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._layout.base 
     Wish,
 )
 from ansible_collections.walstream.postgresql.plugins.module_utils._layout.choice import resolve
-from ansible_collections.walstream.postgresql.plugins.module_utils._module import run
+from ansible_collections.walstream.postgresql.plugins.module_utils._module import Module, run
 from ansible_collections.walstream.postgresql.plugins.module_utils._postgresql import conninfo, guc_file
 from ansible_collections.walstream.postgresql.plugins.module_utils._system.accounts import User, owner_for
 
@@ -333,7 +333,7 @@ def work(module: AnsibleModule) -> dict[str, Any]:
 
 def main() -> None:
     states = ["present", "started", "stopped", "restarted", "reloaded"]
-    module = AnsibleModule(
+    module = Module(
         argument_spec={
             **LAYOUT_OPTIONS,
             "state": {"type": "str", "default": "present", "choices": states},

@@ -285,6 +285,10 @@ cluster_info:
       type: list
       elements: str
       sample: []
+    privileged_logins:
+      description: Roles of O(logins) that may do more than log in and replicate, with these attributes.
+      type: dict
+      sample: {postgres: [SUPERUSER, CREATEROLE, CREATEDB, BYPASSRLS]}
     receiver:
       description: The WAL receiver of a standby, from C(pg_stat_wal_receiver). Null where there is none.
       type: dict
@@ -330,7 +334,7 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._credentials.
     text_of,
 )
 from ansible_collections.walstream.postgresql.plugins.module_utils._layout.base import LAYOUT_OPTIONS, Wish
-from ansible_collections.walstream.postgresql.plugins.module_utils._module import run
+from ansible_collections.walstream.postgresql.plugins.module_utils._module import Module, run
 
 
 def work(module: AnsibleModule) -> dict[str, Any]:
@@ -345,7 +349,7 @@ def work(module: AnsibleModule) -> dict[str, Any]:
 
 
 def main() -> None:
-    module = AnsibleModule(
+    module = Module(
         argument_spec={
             **LAYOUT_OPTIONS,
             "cluster": {"type": "str", "default": "main", "aliases": ["name"]},

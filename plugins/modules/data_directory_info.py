@@ -190,7 +190,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.walstream.postgresql.plugins.module_utils._clone.reporter import read_progress
 from ansible_collections.walstream.postgresql.plugins.module_utils._data_directory.inspection import inspect
-from ansible_collections.walstream.postgresql.plugins.module_utils._module import run
+from ansible_collections.walstream.postgresql.plugins.module_utils._module import Module, run
 from ansible_collections.walstream.postgresql.plugins.module_utils._system.accounts import User
 
 
@@ -207,7 +207,7 @@ def main() -> None:
         "owner": {"type": "str", "default": "postgres"},
         "bin_directory": {"type": "str"},
     }
-    run(AnsibleModule(spec, supports_check_mode=True), work)
+    run(Module(spec, supports_check_mode=True), work)
 
 
 if __name__ == "__main__":

@@ -103,7 +103,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.walstream.postgresql.plugins.module_utils._credentials import passfile
-from ansible_collections.walstream.postgresql.plugins.module_utils._module import run
+from ansible_collections.walstream.postgresql.plugins.module_utils._module import Module, run
 from ansible_collections.walstream.postgresql.plugins.module_utils._system.accounts import owner_for
 from ansible_collections.walstream.postgresql.plugins.module_utils._upstream import trial_login
 
@@ -128,7 +128,7 @@ def work(module: AnsibleModule) -> dict[str, Any]:
 
 
 def main() -> None:
-    module = AnsibleModule(
+    module = Module(
         argument_spec={
             "path": {"type": "path", "required": True},
             "entries": {

@@ -80,7 +80,10 @@ options:
     elements: str
     default: []
   encrypted:
-    description: Whether the connections of O(replicas) must be encrypted, as the server sees it (C(pg_stat_ssl)).
+    description:
+      - Whether the connections of O(replicas) must be encrypted, as the server sees it (C(pg_stat_ssl)).
+      - Over a local socket it is looked at, too, whether the server shows the certificate that C(ssl_cert_file) holds
+        now. One that could not load a renewed certificate goes on with the old one until that expires.
     type: bool
     default: false
   slots:
@@ -182,7 +185,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.walstream.postgresql.plugins.module_utils._errors import WalstreamError
-from ansible_collections.walstream.postgresql.plugins.module_utils._module import run
+from ansible_collections.walstream.postgresql.plugins.module_utils._module import Module, run
 from ansible_collections.walstream.postgresql.plugins.module_utils._postgresql.lsn import Lsn
 from ansible_collections.walstream.postgresql.plugins.module_utils._postgresql.server import (
     Login,
@@ -257,7 +260,7 @@ def _lsn(text: str | None) -> Lsn | None:
 def main() -> None:
     """Spec, build, run, exit."""
     upstream = {"host": {"type": "str"}, "port": {"type": "int"}}
-    module = AnsibleModule(
+    module = Module(
         argument_spec={
             **login_argument_spec(),
             "state": {"type": "str", "default": "standby", "choices": ["primary", "standby"]},

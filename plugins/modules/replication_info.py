@@ -164,7 +164,7 @@ replication_info:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.walstream.postgresql.plugins.module_utils._module import run
+from ansible_collections.walstream.postgresql.plugins.module_utils._module import Module, run
 from ansible_collections.walstream.postgresql.plugins.module_utils._postgresql.server import (
     Login,
     connect,
@@ -182,7 +182,7 @@ def read(module: AnsibleModule) -> dict[str, Any]:
 
 def main() -> None:
     """Spec, build, run, exit."""
-    run(AnsibleModule(argument_spec=login_argument_spec(), supports_check_mode=True), read)
+    run(Module(argument_spec=login_argument_spec(), supports_check_mode=True), read)
 
 
 if __name__ == "__main__":

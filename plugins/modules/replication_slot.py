@@ -137,7 +137,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.walstream.postgresql.plugins.module_utils._errors import Refusal
-from ansible_collections.walstream.postgresql.plugins.module_utils._module import run
+from ansible_collections.walstream.postgresql.plugins.module_utils._module import Module, run
 from ansible_collections.walstream.postgresql.plugins.module_utils._postgresql.lsn import require_slot_name
 from ansible_collections.walstream.postgresql.plugins.module_utils._postgresql.server import (
     Login,
@@ -206,7 +206,7 @@ def _wanted(params: Mapping[str, Any]) -> Wanted:
 
 def main() -> None:
     """Spec, build, run, exit."""
-    module = AnsibleModule(
+    module = Module(
         argument_spec={
             **login_argument_spec(),
             "name": {"type": "str", "required": True, "aliases": ["slot_name"]},

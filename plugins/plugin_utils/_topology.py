@@ -315,8 +315,9 @@ def _check_forms(name: str, values: Mapping[str, Any]) -> None:
     forms: Mapping[str, tuple[Callable[[str], object], str]] = {
         "postgresql_port": (lambda value: _whole(value, 1, MAX_PORT), "a port from 1 to 65535"),
         "replication_user": (
-            lambda value: 0 < len(value.strip().encode()) <= NAME_BYTES,
-            "a role name of 1 to 63 bytes",
+            # community.postgresql cannot write the two into its statements.
+            lambda value: 0 < len(value.strip().encode()) <= NAME_BYTES and not set(value) & {'"', "%"},
+            "a role name of 1 to 63 bytes, without double quotes and percent signs",
         ),
         "replication_synchronous_method": (lambda value: value in ("ANY", "FIRST"), "ANY or FIRST"),
         "replication_synchronous_num": (lambda value: _whole(value, 1), "a whole number from 1"),

@@ -4,11 +4,18 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import subprocess
 import time
 from pathlib import Path
 
-from ansible_collections.walstream.postgresql.tests.end_to_end.harness import Node, Run, Topology
+from ansible_collections.walstream.postgresql.tests.end_to_end.harness import (
+    IMAGE,
+    Node,
+    Run,
+    Topology,
+    docker,
+)
 
 FIRST, SECOND = "planted-4f1c9a", "planted-b83e07"
 ADMIN = "planted-adm-77d2"
@@ -57,8 +64,18 @@ def test_planted_passwords_are_nowhere(from_nothing: Topology) -> None:
                 "log_min_duration_statement": 0,
                 "log_connections": "on",
                 "log_replication_commands": "on",
+                "log_min_duration_sample": 0,
+                "log_statement_sample_rate": 1,
+                "log_transaction_sample_rate": 1,
+                "log_statement_stats": "on",
+                "log_min_error_statement": "debug5",
+                "log_min_messages": "debug2",
+                "debug_print_parse": "on",
+                "debug_print_rewritten": "on",
+                "debug_print_plan": "on",
+                "auto_explain.log_min_duration": 0,
                 # It keeps the texts of statements in a file.
-                "shared_preload_libraries": "pg_stat_statements",
+                "shared_preload_libraries": "pg_stat_statements,auto_explain",
             },
         )
 
@@ -79,8 +96,33 @@ def test_planted_passwords_are_nowhere(from_nothing: Topology) -> None:
     assert FIRST not in from_nothing.replica.shell(f"cat /var/lib/postgresql/{PASSFILE}")
 
     log = from_nothing.primary.shell("cat /var/log/postgresql/*.log")
-    assert "statement:" in log, "log_statement was on"
+    for proof in ("statement:", "parse tree:", "duration:", "Query Text:"):
+        assert proof in log, f"{proof} was on"
+    for node in from_nothing.nodes:
+        for told in (
+            ("logs", node.name),
+            ("inspect", node.name),
+            ("inspect", IMAGE),
+            ("history", "--no-trunc", IMAGE),
+        ):
+            assert NEEDLE not in docker(*told)
+        left = node.shell(
+            "find /root /var/lib/postgresql /tmp /var/tmp -name 'ansible-tmp-*' -o -name 'AnsiballZ*'"
+        )
+        assert left == "", "what modules were given is packed there, where no search finds it"
     controller = subprocess.run(
         ["grep", "-rlaF", NEEDLE, str(Path.home() / ".ansible")], capture_output=True, text=True, check=False
     )
     assert not controller.stdout
+
+
+def test_what_the_embedded_default_shows_to_outsiders(topology: Topology) -> None:
+    """Its ports lead to the loopback address alone, and its processes are the server's user's."""
+    for node in topology.nodes:
+        bindings = json.loads(docker("inspect", "--format", "{{json .NetworkSettings.Ports}}", node.name))
+        published = [binding for found in bindings.values() for binding in found or ()]
+        assert [binding["HostIp"] for binding in published] == ["127.0.0.1"]
+        assert docker("inspect", "--format", "{{.HostConfig.Privileged}}", node.name) == "false"
+        # What runs there for good; docker exec itself comes as root here.
+        owners = docker("top", node.name, "-eo", "pid,uid,args").split("\n")[1:]
+        assert {line.split()[1] for line in owners} == {"999"}, owners

@@ -404,7 +404,9 @@ def test_a_host_without_the_version(servers, suite):
 def test_what_else_one_may_ask(servers, suite):
     node = servers(suite)
     which = {"layout": "plain", "data_directory": node.data_directory, "version": node.major}
-    node.psql("CREATE ROLE r LOGIN REPLICATION PASSWORD 'right'; CREATE ROLE other LOGIN PASSWORD 'right'")
+    node.psql(
+        "CREATE ROLE r LOGIN REPLICATION PASSWORD 'right'; CREATE ROLE other LOGIN CREATEDB PASSWORD 'right'"
+    )
     logins = [
         {"name": "r", "password": "right", "replication": True},
         {"name": "other", "password": "right", "replication": True},
@@ -414,6 +416,7 @@ def test_what_else_one_may_ask(servers, suite):
     asked = {**which, "logins": logins, "passfile": [entry]}
     found = node.run_module("cluster_info", asked)
     assert found["cluster_info"]["stale_logins"] == ["other", "nobody"]
+    assert found["cluster_info"]["privileged_logins"] == {"other": ["CREATEDB"]}
     assert found["cluster_info"]["passfile_current"] is False
     assert "right" not in str(found["invocation"])
     node.write(f"{node.data_directory}.pgpass", "db1:*:*:r:right\n")

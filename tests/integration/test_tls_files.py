@@ -57,3 +57,35 @@ def test_what_others_would_refuse_is_not_installed(servers, suite):
         assert words in refused["msg"]
         assert "PRIVATE" not in json.dumps(refused)
         assert "data.tls" not in node.run("ls", "-A", "/srv/walstream")
+
+
+def test_a_server_that_goes_on_with_an_old_certificate_is_found_out(servers, suite):
+    """Its log alone says that it could not load the new one."""
+    node = servers(suite)
+    renewed = given(server=issue(host="db1", until=60))
+    assert node.run_module("tls_files", given(server=issue(host="db1")))["changed"]
+    files = {"ssl_cert_file": "server", "ssl_key_file": "server"}
+    node.configure({"ssl": "on", **{name: f"'{PATH}/{file}.pem'" for name, file in files.items()}})
+    node.restart()
+
+    def proved(**options):
+        return node.run_module("recovery_state", {"state": "primary", "timeout": 0, **options})
+
+    assert not proved(encrypted=True).get("failed")
+    assert node.run_module("tls_files", renewed)["changed"]
+    for _reason in range(2):  # not reloaded yet; and reloaded, but of a mode that the server refuses
+        found = proved(encrypted=True)
+        assert found.get("failed"), found
+        assert "shows an older certificate" in found["msg"]
+        assert f"{PATH}/server.pem" in found["msg"]
+        assert not proved().get("failed"), "only where somebody asks"
+        node.run("chmod", "0644", f"{PATH}/server.pem")
+        node.reload()
+    node.run("chmod", "0600", f"{PATH}/server.pem")
+    node.reload()
+    assert not proved(encrypted=True, timeout=10).get("failed")
+    # A server without TLS, and one that listens nowhere, have nothing to show.
+    for settings in ({"ssl": "off"}, {"ssl": "on", "listen_addresses": "''"}):
+        node.configure(settings)
+        node.restart()
+        assert not proved(encrypted=True).get("failed")

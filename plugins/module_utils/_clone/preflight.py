@@ -20,6 +20,7 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._errors impor
 from ansible_collections.walstream.postgresql.plugins.module_utils._postgresql.programs import Programs
 from ansible_collections.walstream.postgresql.plugins.module_utils._system.accounts import User
 from ansible_collections.walstream.postgresql.plugins.module_utils._system.files import (
+    may,
     may_write,
     nearest_existing,
 )
@@ -70,7 +71,7 @@ def check_passfile(path: str | None, owner: User) -> None:
     try:
         with owner.effective():
             entry = os.stat(path)
-            readable = os.access(path, os.R_OK, effective_ids=True)
+        readable = may(path, os.R_OK, owner)
     except OSError as error:
         raise WalstreamError(
             f"the password file '{path}' cannot be read ({error.strerror}): make it first"
@@ -99,9 +100,7 @@ def check_writable(parent: str, owner: User, what: str, *, exists: bool = False)
             f"'{owner.name}' may not create anything in '{existing}', which should hold {what}: "
             "give it the right, or run as root (become)"
         )
-    with owner.effective():
-        may_enter = os.access(existing, os.X_OK, effective_ids=True)
-    if not may_enter:
+    if not may(existing, os.X_OK, owner):
         raise WalstreamError(
             f"'{owner.name}' may not enter '{existing}', which should hold {what}: give it the right on each folder "
             "on the way there, or choose another place"

@@ -247,6 +247,7 @@ def server_facts(server: Server, paths: Paths, asked: Questions) -> dict[str, An
         "pending_restart": sorted(row["name"] for row in parameters if row["pending_restart"]),
         "unloaded_files": live.newer_files(server, paths.loaded_files(), live.look(server)),
         "stale_logins": logins.stale(server, asked.logins),
+        "privileged_logins": logins.privileged(server, asked.logins),
         "receiver": server.row(_RECEIVER),
         "standbys": server.rows(_STANDBYS),
         "slots": server.rows(_SLOTS),

@@ -21,6 +21,12 @@ _ROLES = """
 SELECT rolname AS name, rolcanlogin AS login, rolreplication OR rolsuper AS replication, rolpassword AS password
   FROM pg_authid WHERE rolname = ANY (%s)
 """
+_PRIVILEGES = """
+SELECT rolname AS name, array_remove(ARRAY[
+         CASE WHEN rolsuper THEN 'SUPERUSER' END, CASE WHEN rolcreaterole THEN 'CREATEROLE' END,
+         CASE WHEN rolcreatedb THEN 'CREATEDB' END, CASE WHEN rolbypassrls THEN 'BYPASSRLS' END], NULL) AS more
+  FROM pg_roles WHERE rolname = ANY (%s)
+"""
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,12 @@ def stale(server: Server, declared: Iterable[DeclaredLogin]) -> list[str]:
     declared = list(declared)
     found = {row["name"]: row for row in server.rows(_ROLES, [[one.name for one in declared]])}
     return [one.name for one in declared if not _is_as_declared(one, found.get(one.name))]
+
+
+def privileged(server: Server, declared: Iterable[DeclaredLogin]) -> dict[str, list[str]]:
+    """The attributes beyond logging in and replicating, of those roles that have any."""
+    rows = server.rows(_PRIVILEGES, [[one.name for one in declared]])
+    return {row["name"]: row["more"] for row in rows if row["more"]}
 
 
 def _is_as_declared(declared: DeclaredLogin, row: dict[str, object] | None) -> bool:

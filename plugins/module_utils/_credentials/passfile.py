@@ -13,6 +13,7 @@ from typing import Any
 from ansible_collections.walstream.postgresql.plugins.module_utils._errors import WalstreamError
 from ansible_collections.walstream.postgresql.plugins.module_utils._system import configuration_files as files
 from ansible_collections.walstream.postgresql.plugins.module_utils._system.accounts import User, group_id
+from ansible_collections.walstream.postgresql.plugins.module_utils._system.files import read_file
 
 MODE = 0o600
 """libpq ignores a password file that its group or others may read."""
@@ -126,7 +127,9 @@ class Passfile:
             )
         if not stat.S_ISREG(state.st_mode):
             return Change(self.path, None, wanted, ("is not a regular file, and is replaced",))
-        before = files.read(self.path)
+        # With the owner's rights: another file that a link brings here in this moment stays unread.
+        with self.owner.effective():
+            before = read_file(self.path)
         return Change(self.path, before, wanted, () if wanted is None else tuple(self._disorder(state)))
 
     def apply(self, wanted: str | None) -> None:

@@ -24,6 +24,7 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._system.files
     read_file,
     take_directory,
 )
+from ansible_collections.walstream.postgresql.plugins.module_utils._system.folders import entered
 
 AUTHORITY, SERVER, CLIENT = "ca.pem", "server.pem", "client.pem"
 MODE = 0o600
@@ -185,8 +186,9 @@ class Folder:
         """Remove our files, and the directory unless somebody else keeps something there."""
         for name in self.leftovers()[:-1]:
             files.remove(os.path.join(self.path, name), self.owner)
-        with contextlib.suppress(OSError):
-            os.rmdir(self.path)
+        above, name = os.path.split(self.path)
+        with contextlib.suppress(OSError), entered(above, self.owner) as folder:
+            os.rmdir(name, dir_fd=folder)
 
     @property
     def _is_open(self) -> bool:

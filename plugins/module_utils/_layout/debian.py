@@ -46,6 +46,7 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._system.accou
     group_id,
 )
 from ansible_collections.walstream.postgresql.plugins.module_utils._system.command import system_runner
+from ansible_collections.walstream.postgresql.plugins.module_utils._system.files import may
 
 CONFIG_ROOT = "/etc/postgresql"
 SITE_FILE = "/etc/postgresql-common/createcluster.conf"
@@ -248,5 +249,4 @@ def _first_word(text: str) -> str:
 
 
 def _readable(path: str, user: User) -> bool:
-    with user.effective():
-        return os.access(path, os.R_OK, effective_ids=True)
+    return may(path, os.R_OK, user)

@@ -11,9 +11,7 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._postgresql.d
     psycopg2,
     require_psycopg2,
 )
-
-SECRET_KEYWORDS = ("password", "sslpassword", "oauth_client_secret")
-"""libpq keywords that may never stand in a file, a process list or a result of ours."""
+from ansible_collections.walstream.postgresql.plugins.module_utils._postgresql.secrets import SECRET_KEYWORDS
 
 
 def to_string(keywords: Mapping[str, Any]) -> str:

@@ -68,6 +68,11 @@ class Login:
     system_user: str | None = None
     description: str = field(default="")
 
+    @property
+    def is_local(self) -> bool:
+        """Whether it goes through a Unix socket, to a server on this host."""
+        return str(self.keywords.get("host", "/")).startswith(("/", "@"))
+
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> Login:
         """From a module's parameters. Over a Unix socket root becomes `login_user`, as peer authentication expects."""

@@ -16,6 +16,7 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._postgresql.s
     Server,
     connect,
 )
+from ansible_collections.walstream.postgresql.plugins.module_utils._replication import certificate
 from ansible_collections.walstream.postgresql.plugins.module_utils._replication.expectations import (
     Expected,
     is_hopeless,
@@ -71,7 +72,10 @@ class Watcher:
         except (CannotConnect, QueryFailed) as error:
             self._close()
             return Look((str(error),))
-        return Look(tuple(unmet(self._expected, seen)), seen, is_hopeless(self._expected, seen))
+        lacking = unmet(self._expected, seen)
+        if self._expected.encrypted and self._login.is_local and not lacking:
+            lacking = [sentence for sentence in [certificate.objection(self._server)] if sentence]
+        return Look(tuple(lacking), seen, is_hopeless(self._expected, seen))
 
     def _close(self) -> None:
         if self._server is not None:

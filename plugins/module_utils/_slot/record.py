@@ -13,7 +13,7 @@ import pwd
 from collections.abc import Iterable
 
 from ansible_collections.walstream.postgresql.plugins.module_utils._errors import WalstreamError
-from ansible_collections.walstream.postgresql.plugins.module_utils._system import files
+from ansible_collections.walstream.postgresql.plugins.module_utils._system import files, folders
 from ansible_collections.walstream.postgresql.plugins.module_utils._system.accounts import User
 
 
@@ -41,9 +41,9 @@ def _write(path: str, names: Iterable[str]) -> None:
     if files.read_file(path) == text:
         return
     try:
-        # As the owner of the folder: nobody's link in it is followed with more rights than its owner has.
-        folder_owner = pwd.getpwuid(os.stat(os.path.dirname(path)).st_uid).pw_name
-        with User.named(folder_owner).effective():
+        # As the owner of the folder: nobody's link on the way is followed with more rights than who planted it has.
+        keeper = pwd.getpwuid(folders.keeper(os.path.dirname(path))).pw_name
+        with User.named(keeper).effective():
             files.write_file(path, text, durable=True)
     except (OSError, KeyError) as error:
         raise WalstreamError(f"cannot write the record of our slots, {path}: {error}") from None

@@ -9,7 +9,7 @@ import stat
 from contextlib import AbstractContextManager
 
 from ansible_collections.walstream.postgresql.plugins.module_utils._errors import WalstreamError
-from ansible_collections.walstream.postgresql.plugins.module_utils._system import files
+from ansible_collections.walstream.postgresql.plugins.module_utils._system import files, folders
 from ansible_collections.walstream.postgresql.plugins.module_utils._system.accounts import User
 
 
@@ -51,30 +51,36 @@ def write(path: str, text: str, owner: User, mode: int, group: int | None = None
     A symbolic link at `path` is replaced, not followed.
     """
     try:
-        with _as_owner_of(os.path.dirname(path), owner):
-            _replace(path, text, owner.uid, owner.gid if group is None else group, mode)
+        with folders.entered(os.path.dirname(path), owner) as folder:
+            gid = owner.gid if group is None else group
+            _replace(folder, os.path.basename(path), text, uid=owner.uid, gid=gid, mode=mode)
     except OSError as error:
         raise WalstreamError(f"cannot write {path}: {error.strerror}") from None
 
 
 def rewrite(path: str, text: str, owner: User) -> None:
     """Give a file that exists another text. Its owner and mode stay, and a link still leads to it."""
-    real = os.path.realpath(path)
     try:
-        state = os.stat(real)
         # A link in a folder of the server's user leads no further than that user may go.
-        with _as_owner_of(os.path.dirname(path), owner), _as_owner_of(os.path.dirname(real), owner):
-            _replace(real, text, state.st_uid, state.st_gid, stat.S_IMODE(state.st_mode))
+        with folders.entered(os.path.dirname(path), owner):
+            real = os.path.realpath(path)
+            with folders.entered(os.path.dirname(real), owner) as folder:
+                name = os.path.basename(real)
+                state = os.stat(name, dir_fd=folder, follow_symlinks=False)
+                if not stat.S_ISREG(state.st_mode):
+                    raise WalstreamError(f"cannot write {path}: it is not a regular file")
+                mode = stat.S_IMODE(state.st_mode)
+                _replace(folder, name, text, uid=state.st_uid, gid=state.st_gid, mode=mode)
     except OSError as error:
         raise WalstreamError(f"cannot write {path}: {error.strerror}") from None
 
 
-def _replace(path: str, text: str, uid: int, gid: int, mode: int) -> None:
-    directory, name = os.path.split(path)
-    new = os.path.join(directory, f".{name}.new")  # no include_dir reads a name that begins with a dot
+def _replace(folder: int, name: str, text: str, *, uid: int, gid: int, mode: int) -> None:
+    """`folder` is a descriptor, so that nobody can exchange the directory while we are at work in it."""
+    new = f".{name}.new"  # no include_dir reads a name that begins with a dot
     with contextlib.suppress(FileNotFoundError):
-        os.unlink(new)  # of an interrupted attempt
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        os.unlink(new, dir_fd=folder)  # of an interrupted attempt
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=folder)
     with open(descriptor, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
         state = os.fstat(descriptor)
         if (state.st_uid, state.st_gid) != (uid, gid):
@@ -83,15 +89,15 @@ def _replace(path: str, text: str, uid: int, gid: int, mode: int) -> None:
         file.write(text)
         file.flush()
         os.fsync(descriptor)
-    os.rename(new, path)
-    files.sync_directory(directory)
+    os.rename(new, name, src_dir_fd=folder, dst_dir_fd=folder)
+    os.fsync(folder)
 
 
 def remove(path: str, owner: User) -> None:
     """Remove a file that may be there."""
     try:
-        with _as_owner_of(os.path.dirname(path), owner), contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
+        with contextlib.suppress(FileNotFoundError), folders.entered(os.path.dirname(path), owner) as folder:
+            os.unlink(os.path.basename(path), dir_fd=folder)
     except OSError as error:
         raise WalstreamError(f"cannot remove {path}: {error.strerror}") from None
 
@@ -110,13 +116,3 @@ def make_directories(path: str, owner: User, mode: int) -> None:
     if not os.path.isdir(path):
         make_directories(os.path.dirname(path), owner, mode)
         make_directory(path, owner, mode)
-
-
-def _as_owner_of(directory: str, owner: User) -> AbstractContextManager[None]:
-    """Act as the server's user where the directory is that user's.
-
-    Root at work in a directory that another account controls could be led astray by a link planted there.
-    """
-    if os.stat(directory).st_uid == owner.uid:
-        return owner.effective()
-    return contextlib.nullcontext()

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 from ansible_collections.walstream.postgresql.plugins.module_utils._errors import WalstreamError
 from ansible_collections.walstream.postgresql.plugins.module_utils._system.accounts import User
+from ansible_collections.walstream.postgresql.plugins.module_utils._system.folders import entered
 
 OWNER_ONLY = 0o700
 
@@ -55,14 +56,16 @@ def make_directory(path: str, owner: User, mode: int = OWNER_ONLY) -> None:
 
     Raises FileExistsError. Root's chown goes through a descriptor of what it has just created.
     """
-    os.mkdir(path, OWNER_ONLY)
-    if os.geteuid() != owner.uid or mode != OWNER_ONLY:
-        take_directory(path, owner, mode, expected_uid=os.geteuid())
+    above, name = os.path.split(path.rstrip("/"))
+    with entered(above, owner) as folder:
+        os.mkdir(name, OWNER_ONLY, dir_fd=folder)
+        if os.geteuid() != owner.uid or mode != OWNER_ONLY:
+            take_directory(name, owner, mode, expected_uid=os.geteuid(), folder=folder)
 
 
-def take_directory(path: str, owner: User, mode: int, expected_uid: int) -> None:
-    """Give a directory that belongs to `expected_uid` to `owner`."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+def take_directory(path: str, owner: User, mode: int, expected_uid: int, folder: int | None = None) -> None:
+    """Give a directory that belongs to `expected_uid` to `owner`; `folder` is a descriptor of the one above it."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
     try:
         if os.fstat(descriptor).st_uid != expected_uid:
             raise WalstreamError(
@@ -88,8 +91,25 @@ def remove_entries(directory: str, names: Iterable[str]) -> None:
 
 def may_write(directory: str, user: User) -> bool:
     """Whether `user` may create and rename in a directory."""
+    return may(directory, os.W_OK | os.X_OK, user)
+
+
+def may(path: str, mode: int, user: User) -> bool:
+    """Whether `user` has these rights (`os.W_OK`, ...) on a path.
+
+    The kernel answers for the real user. Some C libraries (Debian 11's) leave it at that, asked for the effective one.
+    """
+    if not user.must_switch:
+        return os.access(path, mode, effective_ids=True)
+    real_user, real_group = os.getuid(), os.getgid()
     with user.effective():
-        return os.access(directory, os.W_OK | os.X_OK, effective_ids=True)
+        os.setresgid(user.gid, -1, -1)
+        os.setresuid(user.uid, -1, -1)
+        try:
+            return os.access(path, mode)
+        finally:
+            os.setresuid(real_user, -1, -1)
+            os.setresgid(real_group, -1, -1)
 
 
 def nearest_existing(path: str) -> str:

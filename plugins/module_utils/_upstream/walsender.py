@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 from ansible_collections.walstream.postgresql.plugins.module_utils._errors import WalstreamError
-from ansible_collections.walstream.postgresql.plugins.module_utils._postgresql.conninfo import SECRET_KEYWORDS
 from ansible_collections.walstream.postgresql.plugins.module_utils._postgresql.driver import (
     psycopg2,
     require_psycopg2,
 )
+from ansible_collections.walstream.postgresql.plugins.module_utils._postgresql.secrets import SECRET_KEYWORDS
 from ansible_collections.walstream.postgresql.plugins.module_utils._postgresql.server import (
     CONNECT_TIMEOUT,
     Login,

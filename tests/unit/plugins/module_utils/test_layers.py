@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[4] / "plugins" / "module_utils"
 PREFIX = "ansible_collections.walstream.postgresql.plugins.module_utils."
 
 LAYERS = (
-    *("_errors", "_waiter", "_module", "_system", "_postgresql", "_data_directory"),
+    *("_errors", "_waiter", "_system", "_postgresql", "_module", "_data_directory"),
     *("_upstream", "_slot", "_replication", "_clone", "_layout", "_credentials", "_cluster"),
 )
 """From the bottom to the top."""
@@ -23,6 +23,7 @@ PURE = (
         "_postgresql/conninfo.py",
         "_postgresql/control_file.py",
         "_postgresql/guc_file.py",
+        "_postgresql/secrets.py",
     ),
     *("_data_directory/state.py", "_data_directory/initial_configuration.py"),
     *("_upstream/identity.py", "_upstream/login_errors.py", "_slot/plan.py"),

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Values from an inventory, and from a node, are data: none of them becomes a command on the controller."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from ansible_collections.walstream.postgresql.tests.end_to_end.harness import REPOSITORY, Topology
+
+ASKED = (
+    *("container_is_current", "container_exists", "container_is_ours", "container_is_running"),
+    *("container_is_booted", "container_is_healthy", "container_holds_port", "container_image_is_missing"),
+    *("container_volume_is_ours", "container_network_is_idle", "container_unfit"),
+)
+"""Variables whose value comes from a command."""
+
+
+def hostile(marker: Path) -> list[str]:
+    return [
+        f"$(touch {marker})",
+        f"`touch {marker}`",
+        f"x; touch {marker} #",
+        f"x' ; touch {marker} ; '",
+        f'x" ; touch {marker} ; "',
+        f"x\ntouch {marker}\n",
+        f"x | touch {marker}",
+        f"--help x && touch {marker}",
+    ]
+
+
+def inventory(directory: Path, hosts: dict[str, dict[str, object]]) -> Path:
+    common = {
+        "ansible_connection": "community.docker.docker",
+        "ansible_user": "root",
+        "ansible_python_interpreter": "/usr/bin/python3",
+        "container_volume": "{{ inventory_hostname }}-data",
+        "replication_password": "x",
+    }
+    tree = {"primary": {"hosts": hosts, "vars": common}}
+    path = directory / "inventory.yml"
+    path.write_text(yaml.safe_dump({"all": {"children": tree}}))
+    return path
+
+
+def test_what_docker_is_asked(from_nothing: Topology, tmp_path: Path) -> None:
+    marker = tmp_path / "marker"
+    values = hostile(marker)
+    # A host for each value in each place; names may not break lines in an inventory.
+    hosts: dict[str, dict[str, object]] = {
+        name: {} for name in values if "\n" not in name and ":" not in name and "[" not in name
+    }
+    for place in ("image", "network", "volume", "published_port"):
+        hosts |= {f"{place}-{n}": {f"container_{place}": value} for n, value in enumerate(values)}
+    usual = {"container_image": "none/such", "container_network": "none-such", "container_published_port": 1}
+    path = inventory(tmp_path, {name: {**usual, **values} for name, values in hosts.items()})
+    variables = REPOSITORY / "playbooks" / "vars" / "containers.yml"
+    asking = {
+        "name": "Ask all there is to ask",
+        "hosts": "primary",
+        "connection": "local",
+        "gather_facts": False,
+        "vars_files": str(variables),
+        "vars": {"item": "{{ container_network }}"},
+        "tasks": [{"ansible.builtin.debug": {"msg": {name: f"{{{{ {name} }}}}" for name in ASKED}}}],
+    }
+    playbook = tmp_path / "ask.yml"
+    playbook.write_text(yaml.safe_dump([asking]))
+    name = os.path.relpath(playbook, REPOSITORY / "playbooks").removesuffix(".yml")
+    run = from_nothing.play(name, inventory=path)
+    assert not marker.exists()
+    # Docker itself has an opinion on ports only.
+    ports = {host for host in hosts if host.startswith("published_port")}
+    assert {one["ok"] for one in run.oks} == set(hosts) - ports, run.output[-3000:]
+    assert {one["failed"] for one in run.failures} == ports
+    assert all("docker ps" in one["result"]["msg"] for one in run.failures)
+    assert all(not one["result"]["msg"]["container_is_ours"] for one in run.oks)
+
+
+@pytest.mark.parametrize("place", ["example_table", "postgresql_port", "bin_directory"])
+def test_what_a_primary_is_asked(from_nothing: Topology, tmp_path: Path, place: str) -> None:
+    """The last place is a node's own answer: a node must not run commands on the controller either."""
+    marker = tmp_path / "marker"
+    hosts = {}
+    for number, value in enumerate(hostile(marker)):
+        bin_directory = value if place == "bin_directory" else ""
+        hosts[f"none-such-{number}"] = {
+            "example_table": "t",
+            place: value,
+            "_discovered": {"cluster_info": {"bin_directory": bin_directory}},
+        }
+    run = from_nothing.play("example_table", "--check", inventory=inventory(tmp_path, hosts))
+    assert not marker.exists()
+    assert "Create the example table" not in str([one["by"] for one in run.failures]), run.output[-3000:]
+
+
+def test_a_name_that_docker_cannot_take(from_nothing: Topology, tmp_path: Path) -> None:
+    for name, values, words in (
+        ("-x", {}, '"-x" and "-x-data" cannot be the name of a container'),
+        ("x$y", {}, '"x.y" and "x.y-data" cannot be the name of a container'),
+        ("fine", {"container_volume": "a/b"}, '"a/b" cannot be the name of a container'),
+        ("fine", {"container_published_port": "7432; true"}, "container_published_port"),
+    ):
+        host = {"container_image": "none/such", "container_network": "none-such", **values}
+        path = inventory(tmp_path, {name: host})
+        from_nothing.site("--check", inventory=path).sentence(words)
+        from_nothing.site(inventory=path).sentence(words)
+
+
+def test_an_odd_table(topology: Topology) -> None:
+    """Made once, and looked for under the very name under which it was made."""
+    table = 'Odd\'s \\ "table" $HOME %s'
+    extra = json.dumps({"example_table": table})
+    inventory = topology.inventory()
+    topology.play("example_table", "--extra-vars", extra, inventory=inventory).succeeded()
+    literal = table.replace("'", "''")
+    assert topology.primary.psql(f"SELECT count(*) FROM pg_class WHERE relname = '{literal}'") == "1"
+    again = topology.play("example_table", "--extra-vars", extra, inventory=inventory).settled()
+    assert not [one for one in again.oks if one["by"].endswith("Create the example table")]
+    topology.primary.psql("DROP TABLE " + '"' + table.replace('"', '""') + '"')
+
+
+def test_the_shell_scripts_quote() -> None:
+    scripts = [REPOSITORY / "docker" / name for name in ("build", "doctor", "healthcheck")]
+    shellcheck = Path(sys.executable).with_name("shellcheck")
+    done = subprocess.run([str(shellcheck), *map(str, scripts)], capture_output=True, text=True, check=False)
+    assert not done.stdout
