@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
@@ -13,10 +13,11 @@ from ansible_collections.walstream.postgresql.plugins.plugin_utils import (
     _contradictions,
     _desired,
     _due,
+    _outside,
     _topology,
 )
 
-READ = (*_topology.DEFAULTS, "replication_replace")
+READ = (*_topology.DEFAULTS, *_topology.PLACE.values(), "replication_replace", "ansible_host", "ansible_port")
 
 
 class ActionModule(ActionBase):
@@ -31,8 +32,10 @@ class ActionModule(ActionBase):
         task_vars = task_vars or {}
         try:
             topology = self._declared(task_vars)
-            found = self._found(topology, arguments["found"], task_vars)
-            contradiction = _contradictions.first(topology, found)
+            found, unseen = self._found(topology, arguments["found"], task_vars)
+            contradiction = _contradictions.first(topology, found) or _outside.first(
+                topology, found, unseen, is_whole=bool(self._template(task_vars.get("cluster_play_is_whole")))
+            )
             if contradiction:
                 raise WalstreamError(contradiction + "; nothing was changed")
             nodes = {name: _desired.node(topology, name, found) for name in topology.nodes}
@@ -54,7 +57,8 @@ class ActionModule(ActionBase):
         members = [*groups.get(_topology.PRIMARY, ()), *groups.get(_topology.REPLICA, ())]
         here = task_vars.get("inventory_hostname")
         hostvars = task_vars["hostvars"]
-        of_the_play = self._of_the_play(task_vars, hostvars[here])
+        of_the_play = self._of_the_play(task_vars, hostvars[here], _topology.SHARED)
+        places = self._of_the_play(task_vars, hostvars[here], tuple(_topology.PLACE.values()))
         variables: dict[str, dict[str, Any]] = {}
         for name in members:
             of_host = hostvars[name]  # each look-up gathers all its variables anew
@@ -63,6 +67,8 @@ class ActionModule(ActionBase):
             if name == here:
                 values.update({key: self._template(task_vars[key]) for key in READ if key in task_vars})
             values.setdefault("replication_host", of_host.get("ansible_host", name))
+            for key, value in places.items():
+                values.setdefault(key, value)
             variables[name] = values
         if here not in members and here != "localhost":
             raise WalstreamError(
@@ -70,11 +76,13 @@ class ActionModule(ActionBase):
             )
         return _topology.build(groups, variables)
 
-    def _of_the_play(self, task_vars: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-        """Topology-wide variables that a play or a role call sets: the inventory of the other hosts lacks them."""
+    def _of_the_play(
+        self, task_vars: Mapping[str, Any], own: Mapping[str, Any], keys: Sequence[str]
+    ) -> dict[str, Any]:
+        """Those of the variables that a play or a role call sets: the inventory of the other hosts lacks them."""
         return {
             key: self._template(task_vars[key])
-            for key in _topology.SHARED
+            for key in keys
             if key in task_vars and (key not in own or own[key] != self._template(task_vars[key]))
         }
 
@@ -84,12 +92,18 @@ class ActionModule(ActionBase):
     @staticmethod
     def _found(
         topology: _topology.Topology, variable: str | None, task_vars: Mapping[str, Any]
-    ) -> dict[str, Mapping[str, Any]]:
-        """What earlier tasks registered under `variable`, by host."""
-        if not variable:
-            return {}
-        registered = {name: task_vars["hostvars"][name].get(variable, {}) for name in topology.nodes}
-        return {name: one["cluster_info"] for name, one in registered.items() if "cluster_info" in one}
+    ) -> tuple[dict[str, Mapping[str, Any]], dict[str, str]]:
+        """What earlier tasks registered under `variable`, by host, and why others outside this run were not seen."""
+        found: dict[str, Mapping[str, Any]] = {}
+        unseen: dict[str, str] = {}
+        for name in topology.nodes if variable else ():
+            one = task_vars["hostvars"][name].get(variable, {})
+            outside = bool(one.get("outside"))
+            if "cluster_info" in one:
+                found[name] = {**one["cluster_info"], "outside": outside}
+            elif outside:
+                unseen[name] = " ".join(str(one.get("msg", "no answer")).split())
+        return found, unseen
 
     @staticmethod
     def _levels(topology: _topology.Topology) -> list[list[str]]:

@@ -80,6 +80,15 @@ options:
     type: list
     elements: str
     default: []
+  initial_settings:
+    description:
+      - Server parameters for the cluster's main configuration file, where this task has to make one from PostgreSQL's
+        sample, in the place of what C(initdb) chooses for a host. Afterwards they are that file's, whoever changes it.
+      - A clone in Debian's layout comes without its upstream's C(timezone), C(lc_messages) or
+        C(default_text_search_config), and would give other answers than it does.
+    type: dict
+    default: {}
+    version_added: 0.2.0
   upstream:
     description:
       - Where a standby streams from, as keywords of libpq (C(primary_conninfo)). An empty dictionary removes it.
@@ -283,6 +292,11 @@ def intent_of(params: dict[str, Any], version: int | None) -> Intent:
             wal_directory=params["wal_directory"],
         ),
         rules=params["hba"],
+        initial_settings={
+            name: value
+            for name, value in guc_file.normalized(params["initial_settings"]).items()
+            if value is not None
+        },
         initialize=params["initialize"],
         restart=params["restart"],
         timeout=params["timeout"],
@@ -334,6 +348,7 @@ def main() -> None:
             "defaults": {"type": "dict", "default": {}},
             "purge": {"type": "bool", "default": True},
             "keep": {"type": "list", "elements": "str", "default": []},
+            "initial_settings": {"type": "dict", "default": {}},
             "upstream": {"type": "dict"},
             "slot": {"type": "str"},
             "hba": {"type": "list", "elements": "str"},

@@ -65,6 +65,15 @@ options:
     description: Whether replay may be paused.
     type: bool
     default: false
+  allow_held_back:
+    description:
+      - Whether a standby may be without its connection while C(recovery_min_apply_delay) holds back WAL that it already
+        has, as after a restart, or still have one that O(upstream) and O(slot) do not speak of but its configuration
+        does. The server itself connects only after that.
+      - Its upstream is then asked by a login like its own, through its slot.
+    type: bool
+    default: false
+    version_added: 0.2.0
   replicas:
     description: Names (C(application_name)) of standbys that must be attached to the server and streaming.
     type: list
@@ -150,7 +159,7 @@ recovery_state:
     replay:
       description: How a standby replays.
       type: dict
-      sample: {pause_state: not paused, apply_delay: 0.0, delay: 0.0, lag_bytes: 0}
+      sample: {pause_state: not paused, apply_delay: 0.0, held_back: false, delay: 0.0, lag_bytes: 0}
     unmet:
       description: A sentence for each expectation that was not met.
       type: list
@@ -171,6 +180,7 @@ causes:
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -187,9 +197,13 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._replication.
 from ansible_collections.walstream.postgresql.plugins.module_utils._replication.watch import (
     Watcher,
     likely_causes,
+    obstacles,
 )
 
-AS_THEY_ARE = ("slot", "system_identifier", "timeline", "max_lag_bytes", "max_replay_delay", "allow_paused")
+AS_THEY_ARE = (
+    *("slot", "system_identifier", "timeline", "max_lag_bytes", "max_replay_delay"),
+    *("allow_paused", "allow_held_back"),
+)
 ONLY_FOR_STANDBYS = ("upstream", "slot", "received_lsn", "max_lag_bytes", "max_replay_delay")
 
 
@@ -200,6 +214,10 @@ def prove(module: AnsibleModule) -> dict[str, Any]:
     login = Login.from_params(params)
     look = Watcher(login, expected(params)).watch(params["timeout"])
     state = {**(described(look.seen) if look.seen else {}), "unmet": list(look.unmet)}
+    if not look.unmet and look.seen and look.seen.held_back and not look.seen.streaming:
+        # What it does not prove by streaming it proves by a login like the one that it will try.
+        state["unmet"] = obstacles(look.seen)
+        look = replace(look, unmet=tuple(state["unmet"]))
     if not look.unmet:
         return {"changed": False, "recovery_state": state}
     causes = likely_causes(look)
@@ -255,6 +273,7 @@ def main() -> None:
             **{name: {"type": "int"} for name in ("timeline", "max_lag_bytes")},
             "max_replay_delay": {"type": "float"},
             "allow_paused": {"type": "bool", "default": False},
+            "allow_held_back": {"type": "bool", "default": False},
             "replicas": {"type": "list", "elements": "str", "default": []},
             "encrypted": {"type": "bool", "default": False},
             "slots": {"type": "list", "elements": "str", "default": []},

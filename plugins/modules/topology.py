@@ -13,6 +13,8 @@ description:
     replicas on one slot.
   - With O(found) it also holds them against what M(walstream.postgresql.cluster_info) discovered and
     refuses where going on could cost data, such as a live primary that is listed as replica.
+  - A result with the key C(outside) set to true is one of a host that this run does nothing to. What it could not tell
+    about that host is not taken for absent.
   - Runs on the controller and touches no host. It never returns a password.
 version_added: 0.1.0
 author: Walstream contributors (@walstream)
@@ -70,6 +72,7 @@ topology:
       description:
         - For each node its C(role), C(port), C(slot), C(upstream) (libpq keywords), C(upstream_name),
           C(application_name), C(downstreams), C(settings), C(defaults) and C(hba) lines.
+        - C(depends_on) names the nodes that must be looked at to plan for it, and C(place) says where its cluster is.
       type: dict
       sample:
         postgres-replica:

@@ -28,6 +28,7 @@ def first(topology: Topology, found: Found) -> str | None:
 
 
 def _all(topology: Topology, found: Found) -> Iterator[str]:
+    yield from _one_directory_for_two(topology, found)
     yield from _swapped_groups(topology, found)
     yield from _live_primaries_among_replicas(topology, found)
     yield from _primary_in_recovery(topology, found)
@@ -59,6 +60,21 @@ def _consented(node: Node, found: Found) -> bool:
     data = _data(found, node.name)
     replace = str(node.variables.get("replication_replace") or "")
     return bool(replace) and replace == data.get("system_identifier") and not data.get("running")
+
+
+def _one_directory_for_two(topology: Topology, found: Found) -> Iterator[str]:
+    """Several clusters on one host need places of their own, not only ports."""
+    taken: dict[tuple[str, ...], str] = {}
+    for node in topology.nodes.values():
+        directory = found.get(node.name, {}).get("data_directory")
+        host = node.variables.get("ansible_host") or node.name
+        place = (str(host), str(node.variables.get("ansible_port")), str(directory))
+        other = taken.setdefault(place, node.name) if directory else node.name
+        if other != node.name:
+            yield (
+                f"'{other}' and '{node.name}' are the same host and would share the data directory {directory}: give "
+                "one of them another postgresql_cluster or postgresql_data_directory"
+            )
 
 
 def _swapped_groups(topology: Topology, found: Found) -> Iterator[str]:

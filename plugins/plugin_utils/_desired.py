@@ -7,12 +7,14 @@ Pure. Parameters, defaults and limits are from PostgreSQL's manual, "Replication
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.walstream.postgresql.plugins.module_utils._errors import WalstreamError
 from ansible_collections.walstream.postgresql.plugins.plugin_utils import _due, _hba, _tls
 from ansible_collections.walstream.postgresql.plugins.plugin_utils._topology import (
+    PLACE,
     REPLICA,
     Node,
     Topology,
@@ -29,6 +31,15 @@ AT_LEAST_AS_ON_PRIMARY: Mapping[str, int] = {
     "max_locks_per_transaction": 64,
 }
 """Parameters that a standby must not have lower than its primary, with the server's own defaults."""
+
+WITHOUT_CLUSTER = ("absent", "empty", "partial")
+"""States of a data directory that no server can run on."""
+
+CHOSEN_BY_INITDB = (
+    *("timezone", "log_timezone", "datestyle", "default_text_search_config"),
+    *("lc_messages", "lc_monetary", "lc_numeric", "lc_time"),
+)
+"""Parameters that answers depend on and that initdb sets for the host where it runs: a copy's host may differ."""
 
 SENDERS = tuple(10 * 2**step for step in range(8))
 """How many WAL senders and slots we ask for, from the server's default on: each step restarts every node once."""
@@ -55,17 +66,26 @@ def _state(topology: Topology, this: Node, found: Found) -> dict[str, Any]:
         "client_certificates": bool(this["replication_tls"]["client_certificates"]),
         "tls": tls(this, found),
         "upstream_name": this.upstream,
+        "depends_on": topology.depends_on(this.name),
+        "place": {option: this.variables.get(variable) for option, variable in PLACE.items()},
         "application_name": this.application_name,
-        "apply_delayed": str(this["replication_apply_delay"]) not in ("0", "0s"),
+        "apply_delayed": is_delayed(this),
         "downstreams": [
-            {"name": other.name, "slot": other.slot, "application_name": other.application_name}
+            {
+                "name": other.name,
+                "slot": other.slot,
+                "application_name": other.application_name,
+                "apply_delayed": is_delayed(other),
+            }
             for other in topology.downstreams(this.name)
         ],
         "stale_slots": stale_slots(topology, this, found),
+        "unused_slots": unused_slots(topology, this, found),
         "settings": wanted,
         "raises": raises(this, wanted, found),
         "lowers": lowers(this, wanted, found),
         "defaults": {"listen_addresses": "*"},
+        "initial_settings": initial_settings(topology, this, found),
         "hba": hba_lines(topology, this, found),
     }
 
@@ -121,7 +141,7 @@ def settings(topology: Topology, this: Node, found: Found) -> dict[str, Any]:
         "max_slot_wal_keep_size": str(this["replication_max_wal_keep"]),
         "wal_level": "logical" if _server_setting(found, this.name, "wal_level") == "logical" else "replica",
     }
-    if this.role == REPLICA and str(this["replication_apply_delay"]) != "0":
+    if this.role == REPLICA and is_delayed(this):
         wanted["recovery_min_apply_delay"] = str(this["replication_apply_delay"])
     for parameter in ("max_wal_senders", "max_replication_slots"):
         room = _room(2 * len(topology.nodes), parameter, found.get(this.name, {}))
@@ -136,6 +156,19 @@ def settings(topology: Topology, this: Node, found: Found) -> dict[str, Any]:
         if names:
             wanted["synchronous_standby_names"] = names
     return wanted
+
+
+def initial_settings(topology: Topology, this: Node, found: Found) -> dict[str, str]:
+    """What a replica takes over from its primary where its main configuration file has to be made."""
+    if this.role != REPLICA:
+        return {}
+    on_primary = found.get(topology.primary.name, {}).get("settings") or {}
+    return {name: on_primary[name] for name in CHOSEN_BY_INITDB if on_primary.get(name)}
+
+
+def is_delayed(this: Node) -> bool:
+    """Whether replay is late on purpose: `0min` is no delay either."""
+    return re.search(r"[1-9]", str(this["replication_apply_delay"])) is not None
 
 
 def _room(needed: int, parameter: str, here: Mapping[str, Any]) -> int | None:
@@ -166,12 +199,15 @@ def _tls_settings(this: Node, found: Found) -> dict[str, str]:
 
 
 def _standby_minimums(topology: Topology, wanted: Mapping[str, Any], found: Found) -> dict[str, int]:
-    """What a replica must raise so that it can start and keep replaying its primary's WAL."""
+    """What a replica must raise so that it can start and keep replaying its primary's WAL.
+
+    A primary outside this run keeps what it has, whatever is declared for it.
+    """
     primary = topology.primary
     on_primary = settings(topology, primary, found)
     minimums = {}
     for parameter, default in AT_LEAST_AS_ON_PRIMARY.items():
-        least = _becomes(primary, parameter, on_primary, found)
+        least = None if is_outside(found, primary.name) else _becomes(primary, parameter, on_primary, found)
         if least is None:
             least = _number(primary, parameter, _server_setting(found, primary.name, parameter), default)
         if least > _number(primary, parameter, wanted.get(parameter), default):
@@ -200,6 +236,22 @@ def _number(node: Node, parameter: str, value: Any, default: int) -> int:
     return int(value)
 
 
+def outgrown(topology: Topology, standby: Node, found: Found) -> list[str]:
+    """Parameters of which the primary will have more than this running standby has now."""
+    if not found.get(standby.name, {}).get("running"):
+        return []
+    primary = topology.primary
+    on_primary = settings(topology, primary, found)
+    low = []
+    for name, default in AT_LEAST_AS_ON_PRIMARY.items():
+        comes = _becomes(primary, name, on_primary, found)
+        if comes is not None and comes > _number(
+            standby, name, _server_setting(found, standby.name, name), default
+        ):
+            low.append(name)
+    return low
+
+
 def raises(this: Node, wanted: Mapping[str, Any], found: Found) -> dict[str, int]:
     """What a running standby must raise before its primary does, or replay pauses on it."""
     return {key: new for key, (old, new) in _changes(this, wanted, found).items() if new > old}
@@ -222,12 +274,48 @@ def _changes(this: Node, wanted: Mapping[str, Any], found: Found) -> dict[str, t
     return changes
 
 
+def is_outside(found: Found, name: str) -> bool:
+    """Whether a host was looked at only because others depend on it: this run does nothing to it."""
+    return bool(found.get(name, {}).get("outside"))
+
+
 def stale_slots(topology: Topology, this: Node, found: Found) -> list[str]:
-    """Slots that we once made on this node and that no node of the inventory streams through any more."""
+    """Slots that we once made on this node and that no replica should stream through any more."""
     here = found.get(this.name, {})
     existing = {str(row.get("slot_name")) for row in here.get("slots") or []}
-    used = {other.slot for other in topology.downstreams(this.name)}
-    return [name for name in here.get("own_slots") or [] if name in existing and name not in used]
+    wanted = {other.slot for other in topology.downstreams(this.name)}
+    return [name for name in here.get("own_slots") or [] if name in existing and name not in wanted]
+
+
+def unused_slots(topology: Topology, this: Node, found: Found) -> list[str]:
+    """Those of them that are proved unused: nobody streams through them, and no replica is still set up to."""
+    slots = found.get(this.name, {}).get("slots") or []
+    active = {row.get("slot_name") for row in slots if row.get("active")}
+    others = {(node.host, str(node.port)) for node in topology.nodes.values() if node.name != this.name}
+    held = [_may_hold(node, others, found) for node in topology.replicas if node.name != this.name]
+    return [
+        name
+        for name in stale_slots(topology, this, found)
+        if name not in active and not any(names is None or name in names for names in held)
+    ]
+
+
+def _may_hold(replica: Node, others: set[tuple[str, str]], found: Found) -> set[str] | None:
+    """Slots of a node that a replica might stream through as it is set up now; None where that is not known.
+
+    It does not where it follows one of the `others`.
+
+    A replica that is down, or that a run did not get to, still needs the slot that it had before the inventory changed.
+    """
+    here = found.get(replica.name)
+    if here is None:
+        return None
+    if (here.get("data") or {}).get("state") in WITHOUT_CLUSTER:
+        return set()
+    configured = (here.get("settings") or {}).get("primary_slot_name")
+    follows = here.get("upstream") or {}
+    elsewhere = (follows.get("host"), str(follows.get("port"))) in others
+    return set() if elsewhere or not configured else {str(configured)}
 
 
 def _attached_synchronous_names(topology: Topology, found: Found) -> str:
@@ -267,15 +355,39 @@ def hba_lines(topology: Topology, this: Node, found: Found) -> list[str]:
         for other in topology.downstreams(this.name)
         for address in addresses(other, found)
     ]
-    return list(dict.fromkeys([*lines, *(_hba.line(rule) for rule in this["postgresql_hba"])]))
+    own = [_hba.line(rule) for rule in this["postgresql_hba"]]
+    kept = [line for line in _kept_hba_lines(topology, this, found) if line not in own]
+    return list(dict.fromkeys([*kept, *lines, *own]))
+
+
+def _kept_hba_lines(topology: Topology, this: Node, found: Found) -> list[str]:
+    """Lines for replication that are there, while it is not known from where each node connects that needs one."""
+    if all(addresses(other, found) for other in topology.downstreams(this.name)):
+        return []
+    present = found.get(this.name, {}).get("managed_hba") or []
+    return [line for line in present if line.split()[1:2] == ["replication"]]
 
 
 def addresses(node: Node, found: Found) -> list[str]:
-    """Where a node's connections come from: as declared, else as it sees itself, else its name."""
+    """Where a node's connections come from: as declared, else as it sees itself, else its name.
+
+    Nowhere, for now, where nobody could look at it and its upstream does not see it either.
+    """
     if node.addresses:
         return list(node.addresses)
     try:
         return [_hba.network(str(ipaddress.ip_address(node.host)))]
     except ValueError:
-        seen = found.get(node.name, {}).get("source_address")
-        return [_hba.network(seen)] if seen else [node.host]
+        seen = found.get(node.name, {}).get("source_address") or _client_address(node, found)
+        if seen:
+            return [_hba.network(seen)]
+        is_missed = node.name not in found and node.upstream in found
+        return [] if is_missed else [node.host]
+
+
+def _client_address(node: Node, found: Found) -> str | None:
+    """Where its upstream sees it come from."""
+    for row in found.get(str(node.upstream), {}).get("standbys") or []:
+        if row.get("application_name") == node.application_name and row.get("client_address"):
+            return str(row["client_address"])
+    return None

@@ -47,6 +47,18 @@ SHARED = (
 )
 """Variables that describe the whole topology: set on a play, they hold for the nodes outside that play too."""
 
+PLACE: Mapping[str, str] = {
+    "version": "postgresql_version",
+    "layout": "postgresql_layout",
+    "cluster": "postgresql_cluster",
+    "data_directory": "postgresql_data_directory",
+    "config_directory": "postgresql_config_directory",
+    "bin_directory": "postgresql_bin_directory",
+    "service_unit": "postgresql_service",
+    "owner": "postgresql_owner",
+}
+"""Where a node's cluster is: options of `cluster_info` with the variable of each, for those who look from elsewhere."""
+
 OWN_VARIABLE = {
     "primary_conninfo": "replication_upstream and replication_host",
     "primary_slot_name": "replication_slot",
@@ -108,6 +120,18 @@ class Topology:
     def replicas(self) -> list[Node]:
         return [node for node in self.nodes.values() if node.role == REPLICA]
 
+    def depends_on(self, name: str) -> list[str]:
+        """The nodes that must be known in order to plan for `name`.
+
+        A primary without data is new only where no replica holds data. A replica takes its settings from the primary,
+        and its WAL from its upstream. Both let in those that stream from them, at the addresses where they are.
+        """
+        node = self.nodes[name]
+        if node is self.primary:
+            return [other.name for other in self.replicas]
+        names = [self.primary.name, str(node.upstream), *(other.name for other in self.downstreams(name))]
+        return list(dict.fromkeys(names))
+
     def downstreams(self, name: str) -> list[Node]:
         """The nodes that stream from `name` directly."""
         return [node for node in self.nodes.values() if node.upstream == name]
@@ -144,6 +168,7 @@ def build(groups: Mapping[str, Sequence[str]], variables: Mapping[str, Mapping[s
         _check_same_encryption(name, settled[name], primary, settled[primary])
     upstreams = {name: _upstream(name, settled[name], primary, replicas) for name in replicas}
     levels = {name: _level(name, upstreams, primary) for name in replicas}
+    applications = _application_names([primary, *replicas])
     slots = _slots({name: settled[name]["replication_slot"] for name in replicas}, upstreams)
     nodes = [
         Node(
@@ -154,7 +179,7 @@ def build(groups: Mapping[str, Sequence[str]], variables: Mapping[str, Mapping[s
             level=levels.get(name, 0),
             upstream=upstreams.get(name),
             slot=slots.get(name),
-            application_name=application_name(name),
+            application_name=applications[name],
             addresses=_addresses(values),
             synchronous=bool(values["replication_synchronous"]) and name != primary,
             variables=values,
@@ -182,6 +207,16 @@ def application_name(name: str) -> str:
     The server keeps 63 bytes of printable ASCII and compares without regard to case.
     """
     return name if re.fullmatch(r"[ !#-~]{1,63}", name) else slot_name(name)[:54] + "_" + _digest(name)
+
+
+def _application_names(names: Sequence[str]) -> dict[str, str]:
+    """Each node's, unique: two that differ in case only would be one in `synchronous_standby_names`."""
+    plain = {name: application_name(name) for name in names}
+    known = [one.lower() for one in plain.values()]
+    return {
+        name: one if known.count(one.lower()) == 1 else f"{slot_name(name)[:54]}_{_digest(name)}"
+        for name, one in plain.items()
+    }
 
 
 def synchronous_names(topology: Topology, names: Iterable[str]) -> str:

@@ -19,10 +19,11 @@ DATA = "/var/lib/postgresql/15/main"
 
 
 def without_replica(topology: Topology) -> None:
-    """The replica's host is there and has never had a cluster; the primary keeps no slot for it."""
+    """The replica's host is there and has never had a cluster; the primary keeps no slot for it, and no note of one."""
     topology.replica.pg_ctl("stop", "-m", "fast")
     topology.replica.shell("rm -rf /var/lib/postgresql/15 /etc/postgresql/15")
     topology.primary.psql(f"SELECT pg_drop_replication_slot('{SLOT}')")
+    topology.primary.shell(f"echo '[]' > {DATA}.slots")
 
 
 def test_password_changed_on_the_primary_by_other_hands(topology: Topology) -> None:

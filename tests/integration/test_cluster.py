@@ -276,12 +276,15 @@ def test_data_whose_configuration_is_gone_are_adopted(servers, suite):
     failed = cluster(settings={})
     assert failed["failed"]
     cluster.node.run("rm", "-r", cluster.config_directory)
-    adopted = cluster(settings={})
+    of_the_primary = {"timezone": "Asia/Kolkata", "default_text_search_config": "pg_catalog.german"}
+    adopted = cluster(settings={}, initial_settings=of_the_primary)
     assert adopted["cluster"]["actions"] == ["adopted", "configured", "started"]
+    shown = "SHOW timezone; SHOW default_text_search_config"
+    assert cluster.node.psql(shown).split() == list(of_the_primary.values())
     assert adopted["cluster"]["system_identifier"] == made["cluster"]["system_identifier"]
     assert cluster.node.psql("SELECT answer FROM precious") == "42"
     assert cluster.listed() == [str(PORT), "online"]
-    assert not cluster(settings={})["changed"]
+    assert not cluster(settings={}, initial_settings={"timezone": "Etc/UTC"})["changed"]
 
 
 def test_a_standby(servers, suite):

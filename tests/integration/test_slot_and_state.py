@@ -385,6 +385,9 @@ class TestTimelines:
         first.configure({"primary_conninfo": f"'{conninfo}'"})
         first.run("touch", f"{first.data_directory}/standby.signal", user="postgres")
         first.start()
+        # It streams again and again for a moment: no look may take that for success.
+        for _look in range(8):
+            assert state_of(first, timeout=0).get("failed")
         result = state_of(first, timeout=1)
         assert "diverged" in " ".join(result["causes"]), result["msg"]
 
@@ -399,3 +402,90 @@ class TestTimelines:
         result = state_of(second, timeout=5)
         assert result["failed"]
         assert "no longer has the WAL" in " ".join(result["causes"]), result["msg"]
+
+
+class TestAfterARestart:
+    """A standby that was restarted has replayed what it kept, while its receiver has only begun."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def middle(cls, shared_servers, suite):
+        """A standby with a primary that writes nothing, and a standby of its own."""
+        above = shared_servers(
+            suite, {"autovacuum": "off", "bgwriter_delay": "'10s'", "max_wal_size": "'4GB'"}
+        )
+        node = shared_servers.standby(above, name="middle")
+        below = shared_servers.standby(node, name="below")
+        node.wait_for("SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'", "1")
+        node.above, node.below = above, below
+        return node
+
+    @pytest.mark.parametrize("how", ["in a segment", "at its start"])
+    def test_an_idle_primary(self, middle, how):
+        above = middle.above
+        above.psql("CREATE TABLE IF NOT EXISTS t (); CHECKPOINT")
+        if how == "at its start":
+            above.psql("SELECT pg_switch_wal()")
+        lsn = above.psql("SELECT pg_current_wal_flush_lsn()")
+        assert not state_of(middle, replayed_lsn=lsn).get("failed")
+        middle.restart()
+        for _look in range(2):
+            seen = state_of(middle, replayed_lsn=lsn, received_lsn=lsn, max_lag_bytes=0, max_replay_delay=1)
+            assert not seen.get("failed"), seen
+            assert seen["recovery_state"]["replay"]["lag_bytes"] == 0
+        middle.wait_for("SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'", "1")
+        served = middle.run_module("replication_info", {})["replication_info"]["standbys"]
+        assert [one["lag_bytes"] for one in served] == [0], served
+
+
+class TestHeldBackAfterARestart:
+    """A standby that is late on purpose connects only once it has replayed what it had received before."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def late(cls, shared_servers, primary, suite):
+        primary.psql("SELECT pg_create_physical_replication_slot('late', true)")
+        primary.psql("SELECT pg_create_physical_replication_slot('other', true)")
+        node = shared_servers.standby(primary, slot="late", name="late")
+        node.psql("ALTER SYSTEM SET recovery_min_apply_delay = '1h'")
+        node.reload()
+        primary.wait_for("SELECT active FROM pg_replication_slots WHERE slot_name = 'late'")
+        node.lsn = primary.psql("CREATE TABLE held_back (); SELECT pg_current_wal_flush_lsn()")
+        node.wait_for(
+            "SELECT wait_event FROM pg_stat_activity WHERE backend_type = 'startup'", "RecoveryApplyDelay"
+        )
+        node.upstream = {"host": primary.address, "port": primary.port}
+        return node
+
+    def test_another_slot_is_taken_later(self, late):
+        asked = {"slot": "other", "upstream": late.upstream, "received_lsn": late.lsn, "timeout": 1}
+        assert "not through the slot 'other'" in state_of(late, **asked, allow_held_back=True)["msg"]
+        late.psql("ALTER SYSTEM SET primary_slot_name = 'other'")
+        late.reload()
+        assert "not through the slot 'other'" in state_of(late, **asked)["msg"]
+        assert not state_of(late, **asked, allow_held_back=True).get("failed")
+        late.psql("ALTER SYSTEM RESET primary_slot_name")
+        late.reload()
+
+    def test_without_a_receiver(self, primary, late):
+        late.restart()
+        asked = {"slot": "late", "upstream": late.upstream, "received_lsn": late.lsn, "timeout": 1}
+        told = state_of(late, **asked)
+        assert "no WAL receiver is running" in told["msg"]
+        assert "in 3600 s at the latest" in told["msg"]
+        allowed = state_of(late, **asked, allow_held_back=True)
+        assert not allowed.get("failed"), allowed
+        assert allowed["recovery_state"]["replay"]["held_back"]
+        assert not allowed["recovery_state"]["upstream"]["streaming"]
+
+        # Nobody may call this well where its next attempt cannot succeed.
+        primary.psql("SELECT pg_drop_replication_slot('late')")
+        broken = state_of(late, **asked, allow_held_back=True)
+        assert "the slot 'late' does not exist on the upstream" in broken["msg"]
+        primary.psql("SELECT pg_create_physical_replication_slot('late', true)")
+        assert (
+            "not other"
+            in state_of(late, **{**asked, "upstream": {"host": "other"}}, allow_held_back=True)["msg"]
+        )
+        wrong = state_of(late, allow_held_back=True, system_identifier="1")
+        assert "another cluster" in wrong["msg"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -67,6 +67,7 @@ class Intent:
     new: NewCluster
     rules: Sequence[str] | None = None
     """Lines of our block in pg_hba.conf; None leaves it as it is."""
+    initial_settings: Mapping[str, str] = field(default_factory=dict)
     initialize: bool = False
     restart: bool = True
     timeout: float = 60.0
@@ -192,7 +193,7 @@ class Cluster:
             self._configure()
 
     def _configure(self) -> None:
-        self._layout.configure(self._owner, self._intent.new.locale)
+        self._layout.configure(self._owner, self._intent.new.locale, self._intent.initial_settings)
 
     # --- the settings ---
 

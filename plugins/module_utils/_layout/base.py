@@ -130,8 +130,10 @@ class Layout(Protocol):
     def service(self, owner: User) -> Service:
         """How this cluster's server is started and stopped."""
 
-    def configure(self, owner: User, locale: str) -> None:
+    def configure(self, owner: User, locale: str, chosen: Mapping[str, str]) -> None:
         """Make the configuration files of a data directory that has none. What exists is kept.
+
+        `chosen` are values for a main file that has to be made, in the place of initdb's.
 
         Killed half-way and repeated, it completes: the main file comes last.
         """

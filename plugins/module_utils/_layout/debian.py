@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from ansible_collections.walstream.postgresql.plugins.module_utils._data_directory import (
@@ -146,13 +147,13 @@ class DebianLayout:
             return ""
         return f"it is disabled in {path}, so write 'auto' or 'manual' there if its server is meant to run"
 
-    def configure(self, owner: User, locale: str) -> None:
+    def configure(self, owner: User, locale: str, chosen: Mapping[str, str]) -> None:
         paths, site = self.paths, _site()
         folder = site.value(_SITE_INCLUDE, INCLUDE)
         include = os.path.join(paths.config_directory, folder)
         for directory in (os.path.dirname(paths.config_directory), paths.config_directory, include):
             files.make_directory(directory, owner, 0o755)
-        original = originals(paths, locale, system_runner(owner))
+        original = originals(paths, locale, chosen, system_runner(owner))
         texts = {
             "environment": "# The server's environment: VARIABLE = 'value', read by pg_ctlcluster.\n",
             "pg_ctl.conf": "# Further options for pg_ctl, read by pg_ctlcluster.\npg_ctl_options = ''\n",

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 
 from ansible_collections.walstream.postgresql.plugins.module_utils._data_directory import (
     initial_configuration as initial,
@@ -20,7 +21,7 @@ _LOCAL_TIME = "/etc/localtime"
 _ZONES = "/zoneinfo/"
 
 
-def originals(paths: Paths, locale: str, run: Runner) -> dict[str, str]:
+def originals(paths: Paths, locale: str, chosen: Mapping[str, str], run: Runner) -> dict[str, str]:
     """Their texts by name."""
     with User.named(paths.owner).effective():  # no further than a link of that user may lead
         own = {name: files.read(os.path.join(paths.data_directory, name)) for name in (MAIN, HBA, IDENT)}
@@ -29,7 +30,7 @@ def originals(paths: Paths, locale: str, run: Runner) -> dict[str, str]:
     samples = {name: _sample(name, paths, run) for name, text in own.items() if text is None}
     made = {
         MAIN: lambda text: initial.with_values(
-            text, initial.initdb_values(paths.version or 0, locale, _time_zone())
+            text, {**initial.initdb_values(paths.version or 0, locale, _time_zone()), **chosen}
         ),
         HBA: initial.hba_from_sample,
         IDENT: lambda text: text,

@@ -7,6 +7,7 @@ The RHEL family, official images, and servers that people built themselves.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ansible_collections.walstream.postgresql.plugins.module_utils._data_directory import (
@@ -107,9 +108,9 @@ class PlainLayout:
                 return unit
         return None
 
-    def configure(self, owner: User, locale: str) -> None:
+    def configure(self, owner: User, locale: str, chosen: Mapping[str, str]) -> None:
         paths = self.paths
-        original = originals(paths, locale, system_runner(owner))
+        original = originals(paths, locale, chosen, system_runner(owner))
         files.make_directory(paths.config_directory, owner, 0o700)
         values: dict[str, str] = {}
         if paths.config_directory != paths.data_directory:

@@ -31,6 +31,7 @@ class Expected:
     max_lag_bytes: int | None = None
     max_replay_delay: float | None = None
     allow_paused: bool = False
+    allow_held_back: bool = False
     replicas: tuple[str, ...] = ()
     encrypted: bool = False
     slots: tuple[str, ...] = ()
@@ -74,16 +75,23 @@ def _timeline(expected: Expected, seen: Observation) -> str | None:
 
 
 def _streaming(expected: Expected, seen: Observation) -> str | None:
-    if not expected.streaming or seen.streaming:
+    if not expected.streaming or seen.streaming or _awaits_its_turn(expected, seen):
         return None
     if seen.receiver is None:
         why = ", because primary_conninfo is empty" if seen.conninfo_visible and not seen.conninfo else ""
         return f"no WAL receiver is running{why}"
     if seen.receiver.get("status") is None:
         return _hidden(seen, "the state of the WAL receiver is not visible")
+    if seen.receiver["status"] == "streaming" and seen.is_ahead_of_upstream:
+        return f"{seen.lsn} is replayed here, which the upstream does not have"
     if seen.receiver["status"] == "streaming":
         return "the WAL receiver has only just connected, and its upstream has sent nothing yet"
     return f"the WAL receiver is in the state '{seen.receiver['status']}', not 'streaming'"
+
+
+def _awaits_its_turn(expected: Expected, seen: Observation) -> bool:
+    """Whether a standby that is late on purpose has no receiver yet, because it first replays what it has."""
+    return expected.allow_held_back and seen.held_back and seen.receiver is None
 
 
 def _hidden(seen: Observation, what: str) -> str:
@@ -92,7 +100,8 @@ def _hidden(seen: Observation, what: str) -> str:
 
 def _upstream(expected: Expected, seen: Observation) -> str | None:
     host, port = seen.upstream_host, seen.upstream_port
-    if expected.host in (None, host) and expected.port in (None, port):
+    places = [(host, port), *([seen.configured_place] if expected.allow_held_back and seen.held_back else [])]
+    if any(expected.host in (None, one) and expected.port in (None, other) for one, other in places):
         return None
     wanted = f"{expected.host or host}, port {expected.port or port}"
     return f"the upstream is {host or 'not configured'}, port {port}, not {wanted}"
@@ -100,6 +109,12 @@ def _upstream(expected: Expected, seen: Observation) -> str | None:
 
 def _slot(expected: Expected, seen: Observation) -> str | None:
     if expected.slot in (None, seen.slot):
+        return None
+    if (
+        expected.allow_held_back
+        and seen.held_back
+        and expected.slot == seen.settings.get("primary_slot_name")
+    ):
         return None
     return f"the server streams through {_named('slot', seen.slot)}, not through the slot '{expected.slot}'"
 
@@ -138,7 +153,7 @@ def _received(expected: Expected, seen: Observation) -> str | None:
     if expected.received_lsn is None:
         return None
     wanted = expected.received_lsn.record_end(seen.wal_block_size, seen.wal_segment_size)
-    if seen.reached >= wanted:
+    if seen.reached >= wanted or _awaits_its_turn(expected, seen):
         return None
     return f"WAL is received up to {seen.reached}, {wanted - seen.reached} bytes short of {wanted}"
 

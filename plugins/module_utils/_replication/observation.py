@@ -13,6 +13,7 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._postgresql.l
 from ansible_collections.walstream.postgresql.plugins.module_utils._slot.plan import health
 
 DEFAULT_PORT = 5432
+HELD_BACK = "RecoveryApplyDelay"
 _HIDDEN = ("password", "sslpassword", "oauth_client_secret")
 
 Row = Mapping[str, Any]
@@ -39,6 +40,8 @@ class Observation:
     """Seconds since the commit that was replayed last; large on a standby of an idle primary."""
     apply_delay: float = 0
     """`recovery_min_apply_delay` in seconds."""
+    startup_wait: str | None = None
+    """What the process that replays waits for, as `pg_stat_activity` names it."""
     receiver: Row | None = None
     senders: tuple[Row, ...] = ()
     slots: tuple[Row, ...] = ()
@@ -50,18 +53,39 @@ class Observation:
     conninfo_visible: bool = True
 
     @property
+    def held_back(self) -> bool:
+        """Whether replay stands still on purpose, at a commit that is younger than `recovery_min_apply_delay`.
+
+        Until it goes on, the server does not start a receiver, and an old one stays though its configuration changed.
+        """
+        return self.in_recovery and self.startup_wait == HELD_BACK
+
+    @property
     def streaming(self) -> bool:
-        """Whether a WAL receiver streams, and its upstream has agreed to that."""
+        """Whether a WAL receiver streams, and its upstream has agreed to that and can feed this server."""
         receiver = self.receiver or {}
-        return receiver.get("status") == "streaming" and bool(receiver.get("heard"))
+        agreed = receiver.get("status") == "streaming" and bool(receiver.get("heard"))
+        return agreed and not self.is_ahead_of_upstream
+
+    @property
+    def is_ahead_of_upstream(self) -> bool:
+        """Whether more is replayed here than the upstream has.
+
+        A standby that has diverged streams again and again for a moment, up to where its upstream left its timeline.
+        """
+        end = self._reported_end
+        return end is not None and self.lsn > end
+
+    @property
+    def _reported_end(self) -> Lsn | None:
+        """The end of WAL as the upstream last told it; after a restart, what is received may be far behind it."""
+        reported = (self.receiver or {}).get("latest_end_lsn")
+        return Lsn.parse(reported) if reported else None
 
     @property
     def known_end(self) -> Lsn | None:
         """The end of WAL that a streaming standby knows of: what it has, or what its upstream last said it has."""
-        if not self.streaming or self.receiver is None:
-            return None
-        reported = self.receiver.get("latest_end_lsn")
-        return max(self.reached, Lsn.parse(reported) if reported else self.reached)
+        return max(self.reached, self._reported_end or self.reached) if self.streaming else None
 
     @property
     def reached(self) -> Lsn:
@@ -83,13 +107,18 @@ class Observation:
     @property
     def upstream_host(self) -> str | None:
         """Where WAL comes from, or where it is configured to come from."""
-        connected = (self.receiver or {}).get("sender_host")
-        return connected or self.conninfo.get("host") or self.conninfo.get("hostaddr")
+        return (self.receiver or {}).get("sender_host") or self.configured_place[0]
+
+    @property
+    def configured_place(self) -> tuple[str | None, int]:
+        """Host and port that WAL will come from at the next connection."""
+        host = self.conninfo.get("host") or self.conninfo.get("hostaddr")
+        return host, _port(self.conninfo.get("port"))
 
     @property
     def upstream_port(self) -> int:
         connected = (self.receiver or {}).get("sender_port")
-        return int(connected) if connected else _port(self.conninfo.get("port"))
+        return int(connected) if connected else self.configured_place[1]
 
     @property
     def slot(self) -> str | None:
@@ -148,6 +177,7 @@ def _replay(seen: Observation) -> dict[str, Any]:
         "pause_state": seen.pause_state,
         "apply_delay": seen.apply_delay,
         "delay": seen.replay_delay,
+        "held_back": seen.held_back,
         "lag_bytes": seen.lag_bytes,
     }
 

@@ -90,14 +90,31 @@ def likely_causes(look: Look) -> list[str]:
     seen = look.seen
     if not seen.in_recovery or seen.streaming or not seen.conninfo:
         return []
-    user = _local_owner(seen.settings.get("data_directory"))
-    if user is None:
+    if _local_owner(seen) is None:
         return []
-    standing = Standing(seen.system_identifier, seen.timeline, seen.lsn, seen.wal_segment_size)
-    return diagnose_upstream(seen.conninfo, seen.settings.get("primary_slot_name"), user, standing) or [
+    if seen.held_back:
+        return obstacles(seen) or [
+            "recovery_min_apply_delay holds back WAL that this standby has received before it was restarted, and it "
+            f"connects to its upstream after that, in {seen.apply_delay:g} s at the latest: see 'allow_held_back'"
+        ]
+    return obstacles(seen) or [
         "a replication login like the server's works now, so its next attempt should succeed "
         "(wal_retrieve_retry_interval); wait a little longer"
     ]
+
+
+def obstacles(seen: Observation) -> list[str]:
+    """What will keep a standby from streaming at its next attempt; nothing where that cannot be tried from here."""
+    user = _local_owner(seen)
+    if user is None:
+        return []
+    # One that is held back goes on behind the WAL that it has, which may be far ahead of what it has replayed.
+    standing = (
+        None
+        if seen.held_back
+        else Standing(seen.system_identifier, seen.timeline, seen.lsn, seen.wal_segment_size)
+    )
+    return diagnose_upstream(seen.conninfo, seen.settings.get("primary_slot_name"), user, standing)
 
 
 def where_to_look(sentence: str) -> str:
@@ -113,10 +130,11 @@ def where_to_look(sentence: str) -> str:
     return ""
 
 
-def _local_owner(data_directory: str | None) -> User | None:
+def _local_owner(seen: Observation) -> User | None:
     """The account of a server that runs on this host, or None for a server elsewhere."""
+    data_directory = seen.settings.get("data_directory") or ""
     try:
-        owner = os.stat(os.path.join(data_directory or "", "postmaster.pid")).st_uid
+        owner = os.stat(os.path.join(data_directory, "postmaster.pid")).st_uid
         name = pwd.getpwuid(owner).pw_name
     except (OSError, KeyError):
         return None

@@ -195,6 +195,8 @@ class Upstream:
                 while answer and cursor.read_message() is None and time.monotonic() < deadline:
                     time.sleep(0.02)
             except psycopg2.Error as error:
+                if answer and "no COPY in progress" in str(error):
+                    return  # it had the WAL, and has sent all that there is of a timeline that it has left
                 if answer and ("has already been removed" in str(error) or "history" in str(error)):
                     raise NoWal(str(error)) from None
                 if error.pgcode == OBJECT_IN_USE:

@@ -20,6 +20,7 @@ NOTHING_ASKED = {
     "max_lag_bytes": None,
     "max_replay_delay": None,
     "allow_paused": False,
+    "allow_held_back": False,
     "replicas": [],
     "encrypted": False,
     "slots": [],

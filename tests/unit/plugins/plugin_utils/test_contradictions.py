@@ -116,3 +116,25 @@ def test_a_replica_that_streams_is_not_shut_out(address, comes_from, fits):
     found = {"p": {**PRIMARY, "standbys": standbys}, "r": STANDBY}
     sentence = _contradictions.first(topology(replication_address=address), found)
     assert sentence is None if fits else f"streams from {comes_from}" in sentence
+
+
+@pytest.mark.parametrize(
+    ("p", "r", "is_one"),
+    [
+        ({}, {}, False),
+        ({"ansible_host": "db1"}, {"ansible_host": "db1"}, True),
+        ({}, {"ansible_host": "p"}, True),
+        ({"ansible_port": 2201, "ansible_host": "lab"}, {"ansible_port": 2202, "ansible_host": "lab"}, False),
+    ],
+)
+def test_two_clusters_of_one_host_need_two_data_directories(p, r, is_one):
+    given = {"replication_password": "secret", "replication_host": "x"}
+    declared = _topology.build(
+        {"primary": ["p"], "replica": ["r"]},
+        {"p": {**given, **p}, "r": {**given, **r, "postgresql_port": 5433}},
+    )
+    found = {"p": {**ABSENT, "data_directory": "/data"}, "r": {**ABSENT, "data_directory": "/data"}}
+    sentence = _contradictions.first(declared, found)
+    assert ("share the data directory /data" in str(sentence)) is is_one
+    found["r"]["data_directory"] = "/elsewhere"
+    assert _contradictions.first(declared, found) is None

@@ -245,3 +245,76 @@ def test_a_stale_slot_is_ours_and_nobodys_any_more():
         }
     }
     assert _desired.node(build(), "p", found)["stale_slots"] == ["gone"]
+
+
+def replica_that(state="standby", slot="r", host="p"):
+    return {
+        "data": {"state": state},
+        "settings": {"primary_slot_name": slot} if slot else {},
+        "upstream": {"host": host, "port": "5432"} if host else {},
+    }
+
+
+@pytest.mark.parametrize(
+    ("active", "r", "s", "unused"),
+    [
+        pytest.param(False, replica_that(), replica_that(slot="s"), ["old"], id="all follow as declared"),
+        pytest.param(True, replica_that(), replica_that(slot="s"), [], id="somebody streams through it"),
+        pytest.param(False, replica_that(slot="old"), replica_that(slot="s"), [], id="not switched yet"),
+        pytest.param(
+            False, replica_that(slot="old", host=""), replica_that(), [], id="stopped, not switched"
+        ),
+        pytest.param(False, None, replica_that(slot="s"), [], id="a replica that was not looked at"),
+        pytest.param(False, replica_that("absent", ""), replica_that(), ["old"], id="no data"),
+        pytest.param(
+            False, replica_that(), replica_that(slot="old", host="r"), ["old"], id="of that name elsewhere"
+        ),
+        pytest.param(False, replica_that(), replica_that(slot="old", host="x"), [], id="a former name of it"),
+    ],
+)
+def test_a_slot_is_unused_only_where_every_replica_is_known_to_follow_another(active, r, s, unused):
+    """`old` was made for one of the two before the inventory gave it another slot or upstream."""
+    found = {"p": {"own_slots": ["old"], "slots": [{"slot_name": "old", "active": active}]}, "r": r, "s": s}
+    topology = build(replica=("r", "s"), s={"replication_upstream": "r"})
+    node = _desired.node(topology, "p", {name: one for name, one in found.items() if one})
+    assert node["stale_slots"] == ["old"]
+    assert node["unused_slots"] == unused
+
+
+LINE = 'host  replication  "replicator"  10.0.0.9/32  scram-sha-256'
+RULE = "host  replication  all  all  reject"
+
+
+@pytest.mark.parametrize(
+    ("seen", "streams_from", "lines"),
+    [
+        ({"source_address": "10.0.0.8"}, None, [LINE.replace("9/", "8/"), RULE]),
+        (None, "10.0.0.7", [LINE.replace("9/", "7/"), RULE]),
+        # Neither looked at nor attached: whoever was let in stays let in.
+        (None, None, [LINE, RULE]),
+    ],
+)
+def test_a_replica_that_is_away_stays_let_in(seen, streams_from, lines):
+    rule = {"contype": "host", "databases": "replication", "address": "all", "method": "reject"}
+    topology = build(p={"postgresql_hba": [rule]})
+    standbys = [{"application_name": "r", "client_address": streams_from}] if streams_from else []
+    found = {"p": {"managed_hba": [LINE, RULE], "standbys": standbys}, **({"r": seen} if seen else {})}
+    assert _desired.hba_lines(topology, topology.primary, found) == lines
+
+
+@pytest.mark.parametrize(
+    ("delay", "late"),
+    [("0", False), (0, False), ("0min", False), ("00 s", False), ("1h", True), ("0.5s", True)],
+)
+def test_no_delay_is_no_delay_in_any_unit(delay, late):
+    """A replica that is not late on purpose has to prove that it has replayed."""
+    topology = build(r={"replication_apply_delay": delay})
+    node = _desired.node(topology, "r", {})
+    assert node["apply_delayed"] is late
+    assert ("recovery_min_apply_delay" in node["settings"]) is late
+
+
+def test_a_copy_answers_as_its_primary_does():
+    found = {"p": {"settings": {"timezone": "Asia/Kolkata", "lc_messages": "", "wal_level": "replica"}}}
+    assert _desired.node(build(), "r", found)["initial_settings"] == {"timezone": "Asia/Kolkata"}
+    assert _desired.node(build(), "p", found)["initial_settings"] == {}

@@ -152,3 +152,48 @@ def test_synchronous_names(named, expected):
 
 def test_no_synchronous_names_are_due_without_any():
     assert not _due.is_synchronous_due(topology(), as_declared(topology()))
+
+
+LATE = {"replication_apply_delay": "1h"}
+
+
+def declaring(p=(), r=()):
+    return _topology.build(GROUPS, {"p": {**SHARED, **dict(p)}, "r": {**SHARED, **dict(r)}})
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "on"),
+    [
+        pytest.param({}, {"r": LATE}, ["r"], id="a delay"),
+        pytest.param({"r": LATE}, {}, ["r"], id="a delay no more"),
+        pytest.param(
+            {}, {"p": {"replication_host": "elsewhere"}}, ["r"], id="another address of the upstream"
+        ),
+        pytest.param({}, {"p": {"postgresql_port": 5433}}, ["p", "r"], id="another port of the upstream"),
+        pytest.param({}, {"r": {"replication_slot": "other"}}, ["r"], id="another slot"),
+        pytest.param({}, {"r": {"replication_address": "10.0.0.1"}}, ["p"], id="another way in"),
+        pytest.param(
+            {},
+            {name: {"replication_sslmode": "require"} for name in ("p", "r")},
+            ["p", "r"],
+            id="encryption",
+        ),
+        pytest.param(
+            {}, {name: {"replication_user": "other"} for name in ("p", "r")}, ["p", "r"], id="another role"
+        ),
+        pytest.param(
+            {"p": {"postgresql_settings": {"work_mem": "1GB"}}},
+            {"p": {"postgresql_settings": {"work_mem": "1024MB"}}},
+            ["p"],
+            id="the same in another unit, to be on the safe side",
+        ),
+        pytest.param({"p": {"postgresql_settings": {"work_mem": "8MB"}}}, {}, ["p"], id="a setting no more"),
+        pytest.param(
+            {}, {"p": {"postgresql_settings": {"max_connections": 200}}}, ["p", "r"], id="a standby's minimum"
+        ),
+    ],
+)
+def test_what_is_declared_anew_is_due(before, now, on):
+    found = as_declared(declaring(**before))
+    declared = declaring(**now)
+    assert [name for name in ("p", "r") if "server" in due(declared, name, found)] == on

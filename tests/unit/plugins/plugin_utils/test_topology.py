@@ -232,3 +232,11 @@ def test_a_host_is_one_host(host):
     with pytest.raises(_topology.TopologyError, match="one host name or address") as raised:
         build(p={"replication_host": host})
     assert "\n" not in str(raised.value)
+
+
+def test_application_names_differ_in_more_than_case():
+    topology = build(replica=("db", "DB", "other"), db={"replication_synchronous": True})
+    names = [node.application_name for node in topology.replicas]
+    assert len({name.lower() for name in names}) == 3
+    assert names[2] == "other"
+    assert f'"{names[0]}"' in topology.synchronous_standby_names

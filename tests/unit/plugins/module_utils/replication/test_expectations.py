@@ -60,6 +60,8 @@ PRIMARY = replace(
 )
 BEHIND = replace(STANDBY, lsn=Lsn.parse("0/3000000"))
 ABSENT = replace(STANDBY, receiver=None)
+HELD_BACK = replace(BEHIND, apply_delay=3600, startup_wait="RecoveryApplyDelay")
+HELD_BACK_AND_ABSENT = replace(HELD_BACK, receiver=None, received=None)
 
 EXPECT = Expected(standby=True, streaming=True)
 EXPECT_PRIMARY = Expected(standby=False)
@@ -73,6 +75,11 @@ def expect(**wanted):
     ("expected", "seen"),
     [
         (EXPECT, STANDBY),
+        # Restarted while its primary is idle: nothing new to receive, and what was kept is replayed.
+        (
+            expect(max_lag_bytes=0, max_replay_delay=0, replayed_lsn=STANDBY.lsn, received_lsn=STANDBY.lsn),
+            replace(STANDBY, received=Lsn.parse("0/3000000")),
+        ),
         (expect(streaming=False), ABSENT),
         (expect(host="db1", port=5432, slot="replica"), STANDBY),
         (expect(streaming=False, host="db1", slot="replica"), ABSENT),
@@ -90,6 +97,15 @@ def expect(**wanted):
         (expect(max_replay_delay=1), replace(BEHIND, apply_delay=3600)),
         (expect(allow_paused=True), replace(STANDBY, pause_state="paused")),
         (expect(streaming=False, max_replay_delay=3600), ABSENT),
+        # What is configured comes true at the next connection, and that comes after the delay.
+        (
+            expect(allow_held_back=True, slot="new", host="db2"),
+            replace(HELD_BACK, settings={"primary_slot_name": "new"}, conninfo={"host": "db2"}),
+        ),
+        (
+            expect(allow_held_back=True, slot="replica", host="db1", received_lsn=Lsn.parse("0/4000000")),
+            HELD_BACK_AND_ABSENT,
+        ),
         (EXPECT_PRIMARY, PRIMARY),
         (replace(EXPECT_PRIMARY, replicas=("replica1",), slots=("replica",), timeline=1), PRIMARY),
         (replace(EXPECT_PRIMARY, replayed_lsn=Lsn.parse("0/3000060")), PRIMARY),
@@ -115,6 +131,11 @@ def test_met(expected, seen):
         (EXPECT, replace(STANDBY, receiver={**RECEIVER, "status": "waiting"}), "'waiting', not 'streaming'"),
         (EXPECT, replace(STANDBY, receiver={**RECEIVER, "heard": False}), "has sent nothing yet"),
         (EXPECT, replace(STANDBY, receiver={"status": None}), "member of pg_monitor"),
+        (
+            EXPECT,
+            replace(STANDBY, lsn=Lsn.parse("0/3000070")),
+            "0/3000070 is replayed here, which the upstream",
+        ),
         (expect(host="db2"), STANDBY, "the upstream is db1, port 5432, not db2, port 5432"),
         (expect(port=5433), STANDBY, "not db1, port 5433"),
         (expect(slot="other"), STANDBY, "through the slot 'replica', not through the slot 'other'"),
@@ -125,6 +146,17 @@ def test_met(expected, seen):
         ),
         (expect(system_identifier="43"), STANDBY, "is 42, not 43"),
         (expect(timeline=2), STANDBY, "the timeline is 1, not 2"),
+        (EXPECT, HELD_BACK_AND_ABSENT, "no WAL receiver is running"),
+        (expect(allow_held_back=True), ABSENT, "no WAL receiver is running"),
+        (
+            expect(allow_held_back=True, received_lsn=Lsn.parse("0/4000000")),
+            HELD_BACK,
+            "received up to 0/3000060",
+        ),
+        (expect(allow_held_back=True, slot="new"), HELD_BACK, "not through the slot 'new'"),
+        (expect(allow_held_back=True, host="db2"), HELD_BACK_AND_ABSENT, "not db2"),
+        (expect(allow_held_back=True, port=1), HELD_BACK, "not db1, port 1"),
+        (expect(allow_held_back=True, timeline=2), HELD_BACK_AND_ABSENT, "the timeline is 1, not 2"),
         (EXPECT, replace(STANDBY, pause_state="paused"), "pg_wal_replay_resume()"),
         (EXPECT, replace(STANDBY, pause_state="pause requested"), "pause requested"),
         (expect(replayed_lsn=Lsn.parse("0/3000060")), BEHIND, "replayed up to 0/3000000, 96 bytes short"),

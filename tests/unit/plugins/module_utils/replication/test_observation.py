@@ -26,6 +26,7 @@ ROW = {
     "wal_block_size": 8192,
     "wal_segment_size": 16777216,
     "pause_state": "not paused",
+    "startup_wait": None,
     "last_replay_age": 12.5,
     "primary_conninfo": "host=db1 port=5433 user=replicator password='pass word' application_name=r1",
     "apply_delay": 0.0,
