@@ -43,7 +43,7 @@ class ActionModule(ActionBase):
                 "primary": topology.primary.name,
                 "levels": self._levels(topology),
                 "synchronous_standby_names": topology.synchronous_standby_names,
-                "synchronous_is_due": _due.is_synchronous_due(topology, found),
+                "synchronous_is_due": _due.is_synchronous_due(topology, nodes[topology.primary.name]),
                 "is_as_declared": not any({*node["due"]} - {_due.CERTIFICATES} for node in nodes.values()),
                 "nodes": nodes,
             }

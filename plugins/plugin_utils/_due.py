@@ -59,10 +59,13 @@ def steps(topology: Topology, node: Node, desired: Mapping[str, Any], found: Fou
     return {step: reason for step, reason in firsts.items() if reason}
 
 
-def is_synchronous_due(topology: Topology, found: Found) -> bool:
-    """Whether the primary does not name all declared synchronous replicas, and only those, yet."""
-    managed = found.get(topology.primary.name, {}).get("managed_settings") or {}
-    return managed.get("synchronous_standby_names", "") != topology.synchronous_standby_names
+def is_synchronous_due(topology: Topology, desired: Mapping[str, Any]) -> bool:
+    """Whether the primary's own turn leaves out synchronous replicas, because they did not stream before it.
+
+    `desired` is what `_desired.node` says of the primary. What its settings file says now does not matter: a replica
+    that was down is taken out of it in that turn, and streams again when the replicas have had theirs.
+    """
+    return desired["settings"].get("synchronous_standby_names", "") != topology.synchronous_standby_names
 
 
 def _packages(view: View) -> Iterator[str]:

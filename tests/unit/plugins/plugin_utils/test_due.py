@@ -143,15 +143,22 @@ def test_a_setting_that_is_shown_masked_counts_as_different():
     assert list(due(declared, "r", found)) == ["server"]
 
 
-@pytest.mark.parametrize(("named", "expected"), [("", True), ('ANY 1 ("r")', False), ('ANY 1 ("x")', True)])
-def test_synchronous_names(named, expected):
+@pytest.mark.parametrize("named", ["", 'ANY 1 ("r")', 'ANY 1 ("x")'])
+@pytest.mark.parametrize(("streams", "expected"), [(True, False), (False, True)])
+def test_synchronous_names_are_due_after_the_replicas_for_those_that_did_not_stream(named, streams, expected):
+    """Whatever the file says: the primary's own turn names those that stream."""
     declared = topology(replication_synchronous=True)
-    found = {"p": {"managed_settings": {"synchronous_standby_names": named}}}
-    assert _due.is_synchronous_due(declared, found) is expected
+    standbys = [{"application_name": "r", "state": "streaming"}] if streams else []
+    found = {"p": {"managed_settings": {"synchronous_standby_names": named}, "standbys": standbys}}
+    desired = _desired.node(
+        declared, "p", {**as_declared(declared), "p": {**as_declared(declared)["p"], **found["p"]}}
+    )
+    assert _due.is_synchronous_due(declared, desired) is expected
 
 
 def test_no_synchronous_names_are_due_without_any():
-    assert not _due.is_synchronous_due(topology(), as_declared(topology()))
+    declared = topology()
+    assert not _due.is_synchronous_due(declared, _desired.node(declared, "p", as_declared(declared)))
 
 
 LATE = {"replication_apply_delay": "1h"}
