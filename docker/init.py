@@ -57,10 +57,10 @@ class Cluster:
             return True
         return "auto" in (line.strip() for line in lines)
 
-    def data_directory(self) -> Path:
-        """Where the server itself would look; raises OSError or CalledProcessError."""
-        command = [self.program("postgres"), "-D", str(self.configuration), "-C", "data_directory"]
-        return Path(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip())
+    def setting(self, parameter: str) -> str:
+        """As the server itself would read it; raises OSError or CalledProcessError."""
+        command = [self.program("postgres"), "-D", str(self.configuration), "-C", parameter]
+        return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
 
     def start(self, data: Path) -> int:
         """Start the server without waiting for it; gives the pid of the pg_ctl that waits."""
@@ -84,7 +84,8 @@ def startable() -> dict[Cluster, Path]:
             say(f"{cluster} is not to be started with the node")
             continue
         try:
-            data = cluster.data_directory()
+            data = Path(cluster.setting("data_directory"))
+            remove_stale_locks(cluster)
         except (OSError, subprocess.CalledProcessError) as error:
             say(f"{cluster} cannot be started: {error}")
             continue
@@ -103,16 +104,22 @@ def executable(pid: int) -> str:
         return ""
 
 
-def remove_stale_pid_file(data: Path) -> None:
+def remove_stale_pid_file(file: Path) -> None:
     """After a crash the recorded pid may be another program's now, and would stop the start."""
-    pid_file = data / "postmaster.pid"
     try:
-        pid = int(pid_file.read_text().split("\n")[0])
+        pid = int(file.read_text().split("\n")[0])
     except (FileNotFoundError, ValueError):
         return
     if executable(pid) != "postgres":
-        say(f"{data} was not shut down: removing its stale postmaster.pid")
-        pid_file.unlink()
+        say(f"a server was not shut down: removing its stale {file}")
+        file.unlink()
+
+
+def remove_stale_locks(cluster: Cluster) -> None:
+    """Sockets have such files too, in the container's own file system, which outlives a kill."""
+    for folder in cluster.setting("unix_socket_directories").split(","):
+        for file in Path(folder.strip().strip('"')).glob(".s.PGSQL.*.lock"):
+            remove_stale_pid_file(file)
 
 
 def postmasters() -> Iterator[int]:
@@ -194,7 +201,7 @@ def main() -> None:
 
     to_start = startable()
     for data in to_start.values():
-        remove_stale_pid_file(data)
+        remove_stale_pid_file(data / "postmaster.pid")
     starting = {cluster.start(data): cluster for cluster, data in to_start.items()}
 
     while True:

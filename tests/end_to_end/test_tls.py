@@ -134,7 +134,7 @@ def test_a_login_without_encryption_is_refused(tls: Tls) -> None:
     export PGPASSFILE={DATA}.pgpass
     psql "host={tls.primary.name} user=replicator dbname=postgres replication=true sslmode=$1" -c IDENTIFY_SYSTEM
     """
-    login = script.replace("$1", "disable") + " 2>&1"
+    login = script.replace("$1", "disable").rstrip() + " 2>&1"
     assert "no pg_hba.conf entry" in tls.replica.shell(login, user="postgres", check=False)
 
 
