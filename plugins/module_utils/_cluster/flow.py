@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from ansible_collections.walstream.postgresql.plugins.module_utils._cluster import (
@@ -19,18 +19,16 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._cluster impo
     live,
 )
 from ansible_collections.walstream.postgresql.plugins.module_utils._cluster.plan import (
-    INCLUDE_LINES,
     Declared,
-    Overlay,
     changed_names,
     refuse_beaten,
     refuse_contradictions,
     refuse_problems,
     refuse_too_low_for_standby,
     standby_minimums,
-    wanted_settings,
 )
 from ansible_collections.walstream.postgresql.plugins.module_utils._cluster.rules import RulesFile
+from ansible_collections.walstream.postgresql.plugins.module_utils._cluster.settings import SettingsPlan
 from ansible_collections.walstream.postgresql.plugins.module_utils._data_directory import initdb, inspection
 from ansible_collections.walstream.postgresql.plugins.module_utils._data_directory.initdb import NewCluster
 from ansible_collections.walstream.postgresql.plugins.module_utils._data_directory.state import (
@@ -92,25 +90,6 @@ class Outcome:
         """What the module returns of it; the texts are for the difference."""
         hidden = ("before", "after", "rules")
         return {one.name: getattr(self, one.name) for one in fields(self) if one.name not in hidden}
-
-
-@dataclass(frozen=True)
-class SettingsPlan:
-    """From the files as they are to the files as they should be."""
-
-    before: str | None
-    after: str | None
-    wanted: dict[str, str]
-    ours: dict[str, str]
-    configuration: guc_file.Configuration
-    main: str | None = None
-    """The main file with the line that includes ours, where it lacks that."""
-    overridden: tuple[str, ...] = ()
-    """Parameters of ours that ALTER SYSTEM has set, which would win."""
-
-    @property
-    def is_settled(self) -> bool:
-        return self.before == self.after and self.main is None
 
 
 class Cluster:
@@ -199,40 +178,7 @@ class Cluster:
 
     def _plan(self) -> SettingsPlan:
         with self._owner.effective():
-            return self._planned()
-
-    def _planned(self) -> SettingsPlan:
-        paths, declared = self._paths, self._intent.declared
-        before = files.read(paths.settings_file)
-        ours = {setting.name: setting.value for setting in guc_file.parse(before or "")}
-        automatic = guc_file.parse(files.read(paths.auto_file) or "", paths.auto_file)
-        elsewhere = paths.configuration().effective(without={paths.settings_file})
-        elsewhere.update((setting.name, setting) for setting in automatic)
-        wanted = wanted_settings(declared, ours, elsewhere)
-        after = guc_file.render(wanted) if wanted or before is not None else None
-        decided = {*wanted, *(name for name, value in declared.options.items() if value is not None)}
-        overridden = tuple(sorted({setting.name for setting in automatic} & decided))
-
-        texts = {} if after is None else {paths.settings_file: after}
-        main = self._main_with_include() if texts and paths.has_configuration else None
-        if main is not None:
-            texts[paths.config_file] = main
-        overlay = Overlay(texts, files.read, files.list_directory)
-        if paths.has_configuration:
-            configuration = guc_file.load(paths.config_file, overlay.read, overlay.list_directory)
-        else:
-            configuration = guc_file.Configuration(tuple(guc_file.parse(after or "", paths.settings_file)))
-        kept = tuple(setting for setting in automatic if setting.name not in overridden)
-        configuration = replace(configuration, settings=(*configuration.settings, *kept))
-        return SettingsPlan(before, after, wanted, ours, configuration, main, overridden)
-
-    def _main_with_include(self) -> str | None:
-        """The main file's text with our include line, where it lacks one."""
-        configuration, paths = self._paths.configuration(), self._paths
-        folder = os.path.dirname(paths.settings_file)
-        if folder in configuration.directories or paths.settings_file in configuration.files:
-            return None
-        return (files.read(paths.config_file) or "").rstrip("\n") + "\n" + INCLUDE_LINES
+            return SettingsPlan.read(self._paths, self._intent.declared)
 
     def _validate(self, plan: SettingsPlan, data: DataDirectory) -> None:
         """Nothing is installed that the server would not start with, as far as that can be known."""
