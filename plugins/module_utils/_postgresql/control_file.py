@@ -11,12 +11,6 @@ from dataclasses import dataclass
 
 ZERO_LSN = "0/0"
 
-IN_RECOVERY = frozenset({"in archive recovery", "shut down in recovery"})
-"""The states of a cluster whose server followed another one, or replayed an archive, when it was last seen."""
-
-CLEAN = frozenset({"shut down", "shut down in recovery"})
-"""The states of a cluster whose server ended in order."""
-
 
 class Damaged(Exception):
     """The control file cannot be trusted; the message says why, in a few words."""

@@ -33,7 +33,10 @@ def running_postmaster(data_directory: str) -> Postmaster | None:
     if said is None:
         return None
     process = processes.find(said.pid)
-    if process is None or not process.is_alive or not _works_in(said.pid, data_directory):
+    if process is None or not process.is_alive:
+        return None
+    # Every postmaster has its data directory as current directory; where that may not be read it is believed.
+    if processes.works_in(said.pid, data_directory) is False:
         return None
     return said
 
@@ -44,13 +47,3 @@ def parse(text: str) -> Postmaster | None:
     if not lines[0].isdigit():  # empty while it is being written, negative in single-user mode
         return None
     return Postmaster(int(lines[0]), int(lines[3]) if lines[3].isdigit() else 0, lines[4], lines[7])
-
-
-def _works_in(pid: int, directory: str) -> bool:
-    """Every postmaster has its data directory as current directory; where that may not be read it is believed."""
-    try:
-        return os.path.samestat(os.stat(f"/proc/{pid}/cwd"), os.stat(directory))
-    except PermissionError:
-        return True
-    except OSError:
-        return False

@@ -72,7 +72,7 @@ def server_of(directory: str, pid_in_file: int | None) -> Process | None:
     for process in all_alive():
         if process.name not in _SERVER_NAMES:
             continue
-        here = _works_in(process.pid, directory)
+        here = works_in(process.pid, directory)
         if here or (here is None and process.pid == pid_in_file):
             return process
     return None
@@ -128,7 +128,7 @@ def end_marked(
         sleep(0.02)
 
 
-def _works_in(pid: int, directory: str) -> bool | None:
+def works_in(pid: int, directory: str) -> bool | None:
     """None where it may not be known. Compared by inode: another container may see another path."""
     try:
         return os.path.samestat(os.stat(f"/proc/{pid}/cwd"), os.stat(directory))
