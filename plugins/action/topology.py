@@ -14,6 +14,7 @@ from ansible_collections.walstream.postgresql.plugins.plugin_utils import (
     _desired,
     _due,
     _outside,
+    _proof,
     _topology,
 )
 
@@ -45,7 +46,7 @@ class ActionModule(ActionBase):
                 "synchronous_standby_names": topology.synchronous_standby_names,
                 "synchronous_is_due": _due.is_synchronous_due(topology, nodes[topology.primary.name]),
                 "is_as_declared": not any({*node["due"]} - {_due.CERTIFICATES} for node in nodes.values()),
-                "nodes": nodes,
+                "nodes": _proof.added(topology, nodes, found),
             }
         except WalstreamError as error:
             raise AnsibleActionFail(str(error)) from None

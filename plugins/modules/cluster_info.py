@@ -262,6 +262,25 @@ cluster_info:
       description: The end of the WAL that is flushed, on a standby of what is replayed.
       type: str
       sample: 0/3000148
+    received_lsn:
+      description: The end of the WAL that a standby has received since it was started, or null.
+      type: str
+      sample: 0/3000148
+    wal_block_size:
+      description: Size of a page of WAL in bytes.
+      type: int
+      sample: 8192
+    wal_segment_size:
+      description: Size of a WAL file in bytes.
+      type: int
+      sample: 16777216
+    replay:
+      description:
+        - How a standby replays. Null on a primary.
+        - C(apply_delay) is C(recovery_min_apply_delay) in seconds, C(startup_wait) what the process that replays waits
+          for, as C(pg_stat_activity) names it.
+      type: dict
+      sample: {pause_state: not paused, apply_delay: 0.0, startup_wait: RecoveryWalStream}
     bytes:
       description: Size of all databases and the shared catalogue.
       type: int
@@ -290,9 +309,11 @@ cluster_info:
       type: dict
       sample: {postgres: [SUPERUSER, CREATEROLE, CREATEDB, BYPASSRLS]}
     receiver:
-      description: The WAL receiver of a standby, from C(pg_stat_wal_receiver). Null where there is none.
+      description:
+        - The WAL receiver of a standby, from C(pg_stat_wal_receiver) without C(conninfo). Null where there is none.
+        - C(heard) says whether its upstream has answered, or would have refused by now.
       type: dict
-      sample: {status: streaming, sender_host: db1, sender_port: 5432, slot_name: replica1}
+      sample: {status: streaming, sender_host: db1, sender_port: 5432, slot_name: replica1, heard: true}
     standbys:
       description: Standbys and base backups that are connected.
       type: list

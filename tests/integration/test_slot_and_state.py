@@ -6,6 +6,8 @@ from __future__ import annotations
 import time
 
 import pytest
+from ansible_collections.walstream.postgresql.plugins.module_utils._replication.expectations import unmet
+from ansible_collections.walstream.postgresql.plugins.plugin_utils import _proof
 
 SLOT = {"name": "replica_physical_slot"}
 
@@ -172,6 +174,38 @@ class TestStateAsExpected:
         assert not below.get("failed"), below
         assert below["recovery_state"]["unmet"] == []
         assert "pass'w" not in str(below)
+
+    def test_what_discovery_sees_proves_as_much(self, primary, standby):
+        """The controller judges what `cluster_info` has read by the predicates of `recovery_state`."""
+        desired = {
+            "upstream": {"host": primary.address, "port": 5432},
+            "slot": "replica",
+            "apply_delayed": False,
+        }
+
+        def lacking():
+            facts = [
+                node.run_module(
+                    "cluster_info",
+                    {"layout": "plain", "data_directory": node.data_directory, "version": node.major},
+                )["cluster_info"]
+                for node in (primary, standby)
+            ]
+            return unmet(_proof.expected(facts[0], desired), _proof.observed(facts[1]))
+
+        written = primary.psql("CREATE TABLE u (); DROP TABLE u; SELECT pg_current_wal_flush_lsn()").split()[
+            -1
+        ]
+        standby.wait_for(f"SELECT pg_last_wal_replay_lsn() >= '{written}'")
+        assert lacking() == []
+        standby.psql("SELECT pg_wal_replay_pause()")
+        try:
+            primary.psql("CREATE TABLE u (); DROP TABLE u")
+            still, short = lacking()
+            assert still.startswith("replay stands still")
+            assert "short of" in short
+        finally:
+            standby.psql("SELECT pg_wal_replay_resume()")
 
     def test_an_idle_primary_does_not_look_late(self, primary, standby):
         primary.psql("INSERT INTO t VALUES (1)")

@@ -40,6 +40,8 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._postgresql.s
     Server,
     connect,
 )
+from ansible_collections.walstream.postgresql.plugins.module_utils._replication.observation import Observation
+from ansible_collections.walstream.postgresql.plugins.module_utils._replication.on_server import observe
 from ansible_collections.walstream.postgresql.plugins.module_utils._slot import record
 from ansible_collections.walstream.postgresql.plugins.module_utils._system import configuration_files as files
 from ansible_collections.walstream.postgresql.plugins.module_utils._system.accounts import User, current_user
@@ -58,32 +60,16 @@ SETTINGS = (
 )
 """The parameters that decisions about replication are made on, and those that initdb chooses for a host."""
 
-_IDENTITY = """
-SELECT current_setting('server_version') AS server_version,
-       pg_is_in_recovery() AS in_recovery,
-       (SELECT system_identifier::text FROM pg_control_system()) AS system_identifier,
-       CASE WHEN pg_is_in_recovery()
-            THEN (SELECT greatest(checkpoint.timeline_id, recovery.min_recovery_end_timeline)
-                    FROM pg_control_checkpoint() AS checkpoint, pg_control_recovery() AS recovery)
-            ELSE ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int
-       END AS timeline,
-       CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_flush_lsn() END::text AS lsn
-"""
+REPLAY = ("pause_state", "apply_delay", "startup_wait")
+STANDBY = ("application_name", "state", "sync_state")
+SLOT = ("slot_name", "slot_type", "active", "restart_lsn", "wal_status")
+
 _SIZE = """
 SELECT (sum(pg_database_size(oid)) + pg_tablespace_size('pg_global'))::bigint AS bytes FROM pg_database
 """
 _PARAMETERS = """
 SELECT lower(name) AS name, current_setting(name) AS value, pending_restart
   FROM pg_settings WHERE lower(name) = ANY (%s) OR pending_restart
-"""
-_RECEIVER = "SELECT status, sender_host, sender_port, slot_name FROM pg_stat_wal_receiver"
-_STANDBYS = """
-SELECT application_name, state, sync_state, host(client_addr) AS client_address
-  FROM pg_stat_replication ORDER BY application_name
-"""
-_SLOTS = """
-SELECT slot_name, slot_type, active, restart_lsn::text AS restart_lsn, wal_status
-  FROM pg_replication_slots ORDER BY slot_name
 """
 _TABLESPACES = """
 SELECT spcname AS name, pg_tablespace_location(oid) AS location
@@ -241,16 +227,34 @@ def server_facts(server: Server, paths: Paths, asked: Questions) -> dict[str, An
     """What the server says about itself."""
     parameters = server.rows(_PARAMETERS, [list(SETTINGS)])
     return {
-        **(server.row(_IDENTITY) or {}),
+        **replication_facts(observe(server)),
         "bytes": server.value(_SIZE),
         "settings": {row["name"]: row["value"] for row in parameters if row["name"] in SETTINGS},
         "pending_restart": sorted(row["name"] for row in parameters if row["pending_restart"]),
         "unloaded_files": live.newer_files(server, paths.loaded_files(), live.look(server)),
         "stale_logins": logins.stale(server, asked.logins),
         "privileged_logins": logins.privileged(server, asked.logins),
-        "receiver": server.row(_RECEIVER),
-        "standbys": server.rows(_STANDBYS),
-        "slots": server.rows(_SLOTS),
         "upstream": conninfo.to_keywords(str(server.value("SELECT current_setting('primary_conninfo')"))),
         "tablespaces": server.rows(_TABLESPACES),
+    }
+
+
+def replication_facts(seen: Observation) -> dict[str, Any]:
+    """One moment of its replication, from which the controller can tell what that proves."""
+    return {
+        "server_version": seen.version,
+        "in_recovery": seen.in_recovery,
+        "system_identifier": seen.system_identifier,
+        "timeline": seen.timeline,
+        "lsn": str(seen.lsn),
+        "received_lsn": str(seen.received) if seen.received else None,
+        "wal_block_size": seen.wal_block_size,
+        "wal_segment_size": seen.wal_segment_size,
+        "replay": {name: getattr(seen, name) for name in REPLAY} if seen.in_recovery else None,
+        "receiver": seen.receiver,
+        "standbys": [
+            {**{name: row.get(name) for name in STANDBY}, "client_address": row.get("client_addr")}
+            for row in seen.senders
+        ],
+        "slots": [{name: row.get(name) for name in SLOT} for row in seen.slots],
     }
