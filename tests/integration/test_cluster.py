@@ -69,6 +69,7 @@ def test_from_nothing(servers, suite):
     assert (
         cluster.node.psql("SHOW data_checksums; SHOW server_encoding; SHOW listen_addresses") == "on\nUTF8\n*"
     )
+    assert cluster.node.psql("SHOW timezone") == "Etc/UTC", "not the zone of its host"
     methods = "SELECT string_agg(DISTINCT auth_method, ' ' ORDER BY auth_method) FROM pg_hba_file_rules"
     assert cluster.node.psql(methods) == "peer scram-sha-256"
 

@@ -24,6 +24,7 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._data_directo
 )
 from ansible_collections.walstream.postgresql.plugins.module_utils._errors import Refusal, WalstreamError
 from ansible_collections.walstream.postgresql.plugins.module_utils._system import configuration_files as files
+from ansible_collections.walstream.postgresql.plugins.module_utils._system import time_zone
 from ansible_collections.walstream.postgresql.plugins.module_utils._system.accounts import User
 from ansible_collections.walstream.postgresql.plugins.module_utils._system.command import Result, Runner
 from ansible_collections.walstream.postgresql.plugins.module_utils._system.files import (
@@ -125,7 +126,9 @@ def _forget(work: str, new: NewCluster) -> None:
 
 
 def _run(argv: list[str], run: Runner) -> None:
-    done = run(argv)
+    # Without being told, initdb compares the host's zone with every file of the time zone database: half a second.
+    zone = time_zone.of_this_host()
+    done = run(argv, env={"TZ": zone} if zone else None)
     if done.rc:
         raise WalstreamError(f"initdb failed: {_reason(done)}")
 

@@ -12,13 +12,11 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._data_directo
 from ansible_collections.walstream.postgresql.plugins.module_utils._errors import WalstreamError
 from ansible_collections.walstream.postgresql.plugins.module_utils._layout.base import Paths
 from ansible_collections.walstream.postgresql.plugins.module_utils._system import configuration_files as files
+from ansible_collections.walstream.postgresql.plugins.module_utils._system import time_zone
 from ansible_collections.walstream.postgresql.plugins.module_utils._system.accounts import User
 from ansible_collections.walstream.postgresql.plugins.module_utils._system.command import Runner
 
 MAIN, HBA, IDENT = "postgresql.conf", "pg_hba.conf", "pg_ident.conf"
-
-_LOCAL_TIME = "/etc/localtime"
-_ZONES = "/zoneinfo/"
 
 
 def originals(paths: Paths, locale: str, chosen: Mapping[str, str], run: Runner) -> dict[str, str]:
@@ -30,7 +28,11 @@ def originals(paths: Paths, locale: str, chosen: Mapping[str, str], run: Runner)
     samples = {name: _sample(name, paths, run) for name, text in own.items() if text is None}
     made = {
         MAIN: lambda text: initial.with_values(
-            text, {**initial.initdb_values(paths.version or 0, locale, _time_zone()), **chosen}
+            text,
+            {
+                **initial.initdb_values(paths.version or 0, locale, time_zone.of_this_host() or "Etc/UTC"),
+                **chosen,
+            },
         ),
         HBA: initial.hba_from_sample,
         IDENT: lambda text: text,
@@ -49,8 +51,3 @@ def _sample(name: str, paths: Paths, run: Runner) -> str:
             f"'{share}': reinstall the server package, or put the file into {paths.config_directory}"
         )
     return text
-
-
-def _time_zone() -> str:
-    target = os.path.realpath(_LOCAL_TIME)
-    return target.split(_ZONES, 1)[1] if _ZONES in target else "Etc/UTC"
