@@ -32,13 +32,15 @@ options:
     description:
       - The server to copy from, as libpq keywords such as C(host), C(port), C(user), C(passfile), C(sslmode).
       - The role needs the right to replicate and nothing else.
-      - C(password) is refused. Name a password file with C(passfile); it belongs to O(owner) and has mode 0600.
+      - C(password) is refused here. Name a password file with C(passfile); it belongs to O(owner) and has mode 0600.
     type: dict
     required: true
   password:
     description:
-      - What the password file that O(upstream) names is going to hold. Looked at in check mode only, and
-        only while that file does not exist, so that a check can try the login before anything was written.
+      - The role's password, to be stored in the file that C(passfile) in O(upstream) names. That file then holds this
+        login and nothing else.
+      - It is stored once the upstream has taken it and all else was found to be in order, before anything is copied.
+      - In check mode nothing is stored, and a file that is there already is used for the login.
     type: str
   slot:
     description:

@@ -11,6 +11,7 @@ from ansible_collections.walstream.postgresql.tests.integration.cloning import (
     Site,
     change_network,
 )
+from ansible_collections.walstream.postgresql.tests.integration.conftest import REPLICATION_PASSWORD
 
 
 class TestClone:
@@ -21,7 +22,7 @@ class TestClone:
         assert forecast["action"] == "cloned"
         assert forecast["bytes"] > 50_000_000
         assert forecast["free_bytes"] > forecast["bytes"]
-        assert "absent" in checked["diff"]["before"]
+        assert "absent" in checked["diff"][0]["before"]
         assert site.look()["state"] == "absent"
 
         made = site.clone()
@@ -124,6 +125,28 @@ class TestRefusal:
         script = script.replace("MAJOR", str(site.replica.major))
         site.replica.run("bash", "-c", f"cd {site.replica.root}; {script}", user="postgres")
         self.refuse(site, words)
+
+
+class TestPassword:
+    def test_it_is_stored_once_the_upstream_has_taken_it(self, site):
+        file = f"{site.replica.root}/stored"
+        to = {"upstream": {**site.upstream, "passfile": file}}
+        refused = site.clone(**to, password="wrong")
+        assert "refuses the password of 'replicator'" in refused["msg"]
+        assert file in refused["msg"]
+        checked = site.clone(check=True, diff=True, **to, password=REPLICATION_PASSWORD)
+        assert checked["diff"][1]["after"].endswith(":replication:replicator:********\n")
+        assert "stored" not in site.replica.run("ls", site.replica.root)
+
+        made = site.clone(**to, password=REPLICATION_PASSWORD)
+        assert made["basebackup"]["action"] == "cloned"
+        assert REPLICATION_PASSWORD not in str(made)
+        assert site.replica.run("stat", "-c", "%U %a", file) == "postgres 600"
+        assert not site.clone(**to, password=REPLICATION_PASSWORD)["changed"]
+        site.replica.run("rm", file)
+        again = site.clone(**to, password=REPLICATION_PASSWORD)
+        assert (again["basebackup"]["action"], again["changed"]) == ("unchanged", True)
+        site.replica.run("rm", file)
 
 
 class TestPreflight:

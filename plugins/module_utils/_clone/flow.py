@@ -55,7 +55,9 @@ class Basebackup:
                 f"a data directory of '{self._owner.name}' can be made by root or by '{self._owner.name}' alone: "
                 "run with become"
             )
-        check_passfile(options.upstream.get("passfile"), self._owner)
+        if options.passfile is None:
+            check_passfile(options.upstream.get("passfile"), self._owner)
+        self._secret_change = options.passfile.change_to(options.secret) if options.passfile else None
         self._upstream = Upstream(options.upstream, self._owner)
         self._is_let_in = True
 
@@ -81,6 +83,7 @@ class Basebackup:
             raise Refusal(decided.reason, data_directory_info=disk.as_dict())
         if decided.action is Action.UNCHANGED:
             if not self._check_mode:
+                self._store_password()
                 self._tidy(disk, workspace)
             return self._result(disk, action="unchanged", reason=decided.reason, changed=False)
         if decided.action is Action.FINISH:
@@ -149,6 +152,7 @@ class Basebackup:
         prepared = prepare(self._options, self._upstream, situation, ask_upstream=ask)
         if self._check_mode:
             return self._forecast(disk, prepared)
+        self._store_password()
         workspace, lock = take(disk, workspace)
         if lock is None:
             return self._attach(workspace, disk)
@@ -193,6 +197,7 @@ class Basebackup:
             return self._result(
                 disk, action="finished", reason=decided.reason, changed=True, bytes=stamp.get("bytes")
             )
+        self._store_password()
         lock = workspace.try_lock()
         if lock is None:
             return self._attach(workspace, disk)
@@ -204,6 +209,11 @@ class Basebackup:
         if done is None:
             return self.run()
         return self._result(disk, action="finished", reason=decided.reason, changed=True, **done)
+
+    def _store_password(self) -> None:
+        """Only one that the upstream has taken: by now we have logged in with it."""
+        if self._options.passfile and self._secret_change and self._secret_change.needed:
+            self._options.passfile.apply(self._options.secret)
 
     def _tidy(self, disk: DataDirectory, workspace: Workspace) -> None:
         """A complete copy beside a copy of the same cluster, for which nothing has moved yet, is in nobody's stead."""
@@ -222,6 +232,7 @@ class Basebackup:
 
     def _attach(self, workspace: Workspace, disk: DataDirectory) -> dict[str, Any]:
         """Another run clones here: the same copy is waited for, any other is refused."""
+        self._secret_change = None
         record = workspace.read(JOB) or {}
         asked = {"upstream": self._upstream.place, "slot": self._options.copy.slot}
         if any(record.get(name, value) != value for name, value in asked.items()):
@@ -275,7 +286,14 @@ class Basebackup:
             "moved_aside_to": None,
             **more,
         }
-        return {"changed": changed, "basebackup": basebackup, "diff": self._difference(disk, changed)}
+        differences = [self._difference(disk, changed)]
+        if self._secret_change and self._secret_change.needed:
+            differences.append(self._secret_change.diff())
+        return {
+            "changed": changed or len(differences) > 1,
+            "basebackup": basebackup,
+            "diff": differences,
+        }
 
     def _difference(self, disk: DataDirectory, changed: bool) -> dict[str, str]:
         before = f"{disk.path}: {disk.state.value}"

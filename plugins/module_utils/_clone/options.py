@@ -5,10 +5,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.walstream.postgresql.plugins.module_utils._clone.plan import Desired
+from ansible_collections.walstream.postgresql.plugins.module_utils._credentials.passfile import (
+    Passfile,
+    text_for,
+)
+from ansible_collections.walstream.postgresql.plugins.module_utils._errors import WalstreamError
 from ansible_collections.walstream.postgresql.plugins.module_utils._postgresql.conninfo import to_string
 from ansible_collections.walstream.postgresql.plugins.module_utils._postgresql.programs import Copy
 from ansible_collections.walstream.postgresql.plugins.module_utils._system.accounts import User
@@ -25,6 +30,10 @@ class Options:
     owner: User
     desired: Desired
     copy: Copy
+    passfile: Passfile | None = None
+    """The password file to write, for a password that was given; else there is one, or none is needed."""
+    secret: str | None = field(default=None, repr=False)
+    """What it is to hold."""
     verify: bool = True
     bin_directory: str | None = None
     source_bytes: int | None = None
@@ -39,7 +48,11 @@ class Options:
     def from_params(cls, params: Mapping[str, Any], check_mode: bool = False) -> Options:
         owner = User.named(params["owner"])
         keywords = keywords_from(params["upstream"])
-        login = _login_of_a_check(keywords, params["password"], owner) if check_mode else keywords
+        password, file = params["password"], str(keywords.get("passfile") or "")
+        if password and not file:
+            raise WalstreamError(
+                "'password' needs a file to be stored in: name it with 'passfile' in 'upstream'"
+            )
         copy = Copy(
             conninfo=to_string({key: value for key, value in keywords.items() if key != "dbname"}),
             target="",
@@ -55,8 +68,10 @@ class Options:
         )
         return cls(
             data_directory=params["data_directory"],
-            upstream=login,
+            upstream=_login(keywords, password, owner, check_mode),
             owner=owner,
+            passfile=Passfile(file, owner) if password else None,
+            secret=text_for(keywords, password) if password else None,
             desired=Desired(params["standby"], params["replace"], params["verify"]),
             copy=copy,
             verify=params["verify"],
@@ -70,12 +85,17 @@ class Options:
         )
 
 
-def _login_of_a_check(keywords: Mapping[str, Any], password: str | None, owner: User) -> Mapping[str, Any]:
-    """A check comes before the run that writes the password file; it starts no program that would show a password."""
+def _login(
+    keywords: Mapping[str, Any], password: str | None, owner: User, check_mode: bool
+) -> Mapping[str, Any]:
+    """How we log in ourselves: by the password that was given, which no other process sees.
+
+    A check comes before the run that makes the upstream take it, so a file that is there already goes first.
+    """
     with owner.effective():
-        if not password or os.path.exists(keywords.get("passfile", "")):
+        if not password or (check_mode and os.path.exists(keywords["passfile"])):
             return keywords
-    return {**{key: value for key, value in keywords.items() if key != "passfile"}, "password": password}
+    return {**keywords, "password": password}
 
 
 def _foreseen(said: Mapping[str, Any] | None) -> Identity | None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,8 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._system.files
 
 MODE = 0o600
 """libpq ignores a password file that its group or others may read."""
+
+DEFAULT_PORT = 5432
 
 ENTRY_OPTIONS: dict[str, dict[str, Any]] = {
     "host": {"type": "str", "default": "*"},
@@ -64,6 +66,19 @@ def _escaped(field: str, value: str) -> str:
 def text_of(entries: Iterable[Entry]) -> str:
     """A whole password file. The order of the entries is kept, because the first match wins."""
     return "".join(f"{entry.line()}\n" for entry in entries)
+
+
+def text_for(keywords: Mapping[str, Any], password: str) -> str:
+    """A whole password file for the one replication login that these libpq keywords describe."""
+    place = str(keywords.get("host") or keywords.get("hostaddr") or "*")
+    entry = Entry(
+        password,
+        place,
+        str(keywords.get("port") or DEFAULT_PORT),
+        "replication",
+        str(keywords.get("user") or "*"),
+    )
+    return text_of([entry])
 
 
 def masked(text: str) -> str:

@@ -13,7 +13,7 @@ PREFIX = "ansible_collections.walstream.postgresql.plugins.module_utils."
 
 LAYERS = (
     *("_errors", "_waiter", "_system", "_postgresql", "_module", "_data_directory"),
-    *("_upstream", "_slot", "_replication", "_clone", "_layout", "_credentials", "_cluster"),
+    *("_upstream", "_slot", "_replication", "_credentials", "_clone", "_layout", "_cluster"),
 )
 """From the bottom to the top."""
 
