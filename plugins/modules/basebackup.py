@@ -278,7 +278,7 @@ def main() -> None:
         "wait": {"type": "float"},
         "job": {"type": "str"},
     }
-    run(Module(spec, supports_check_mode=True), work)
+    run(Module(spec, supports_check_mode=True), work, unreturned=("password",))
 
 
 if __name__ == "__main__":

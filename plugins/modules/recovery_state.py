@@ -51,16 +51,6 @@ options:
   received_lsn:
     description: A WAL position that a standby must have received. The proof for one with C(recovery_min_apply_delay).
     type: str
-  caught_up:
-    description:
-      - Whether a standby must have replayed all that its upstream has when this module asks for it, which it does as
-        soon as everything else is as expected. With C(recovery_min_apply_delay) it must have received that.
-      - The upstream is asked by a replication login like the server's own, which takes one of C(max_wal_senders) for a
-        moment and proves that the standby could connect anew. It also tells the cluster and the timeline to be on.
-      - Works on the standby's own host, as root or as the server's account.
-    type: bool
-    default: false
-    version_added: 0.3.0
   max_lag_bytes:
     description:
       - How much WAL may be left to replay of what the standby's upstream has, as far as the standby knows.
@@ -131,15 +121,6 @@ EXAMPLES = r"""
     system_identifier: "{{ primary.recovery_state.system_identifier }}"
     timeline: "{{ primary.recovery_state.timeline }}"
     replayed_lsn: "{{ primary.recovery_state.lsn }}"
-
-- name: The same without a look at the primary
-  walstream.postgresql.recovery_state:
-    upstream:
-      host: db1.example.org
-      port: 5432
-    slot: replica_physical_slot
-    caught_up: true
-  become: true
 """
 
 RETURN = r"""
@@ -179,10 +160,6 @@ recovery_state:
       description: How a standby replays.
       type: dict
       sample: {pause_state: not paused, apply_delay: 0.0, held_back: false, delay: 0.0, lag_bytes: 0}
-    upstream_lsn:
-      description: Where the upstream was when it was asked because of O(caught_up), or null.
-      type: str
-      sample: 0/3000060
     unmet:
       description: A sentence for each expectation that was not met.
       type: list
@@ -225,9 +202,9 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._replication.
 
 AS_THEY_ARE = (
     *("slot", "system_identifier", "timeline", "max_lag_bytes", "max_replay_delay"),
-    *("caught_up", "allow_paused", "allow_held_back"),
+    *("allow_paused", "allow_held_back"),
 )
-ONLY_FOR_STANDBYS = ("upstream", "slot", "received_lsn", "caught_up", "max_lag_bytes", "max_replay_delay")
+ONLY_FOR_STANDBYS = ("upstream", "slot", "received_lsn", "max_lag_bytes", "max_replay_delay")
 
 
 def prove(module: AnsibleModule) -> dict[str, Any]:
@@ -236,10 +213,7 @@ def prove(module: AnsibleModule) -> dict[str, Any]:
     params = module.params
     login = Login.from_params(params)
     look = Watcher(login, expected(params)).watch(params["timeout"])
-    state = {
-        **({**described(look.seen), "upstream_lsn": look.upstream_lsn} if look.seen else {}),
-        "unmet": list(look.unmet),
-    }
+    state = {**(described(look.seen) if look.seen else {}), "unmet": list(look.unmet)}
     if not look.unmet and look.seen and look.seen.held_back and not look.seen.streaming:
         # What it does not prove by streaming it proves by a login like the one that it will try.
         state["unmet"] = obstacles(look.seen)
@@ -261,10 +235,7 @@ def prove(module: AnsibleModule) -> dict[str, Any]:
 def expected(params: Mapping[str, Any]) -> Expected:
     """What the options ask for. An option that says nothing about the state asked for is a mistake."""
     standby = params["state"] == "standby"
-    asked = [
-        name for name in ONLY_FOR_STANDBYS if params[name] not in (None, {}) and params[name] is not False
-    ]
-    stray = [] if standby else asked
+    stray = [] if standby else [name for name in ONLY_FOR_STANDBYS if params[name] not in (None, {})]
     if stray:
         raise WalstreamError(f"'{stray[0]}' is about a standby and means nothing with 'state: primary'")
     upstream = params["upstream"] or {}
@@ -301,7 +272,6 @@ def main() -> None:
             },
             **{name: {"type": "int"} for name in ("timeline", "max_lag_bytes")},
             "max_replay_delay": {"type": "float"},
-            "caught_up": {"type": "bool", "default": False},
             "allow_paused": {"type": "bool", "default": False},
             "allow_held_back": {"type": "bool", "default": False},
             "replicas": {"type": "list", "elements": "str", "default": []},

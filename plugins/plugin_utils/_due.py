@@ -2,8 +2,8 @@
 """What is left to do on a node: from what it should be and what was discovered to steps, each with its reason.
 
 Pure. A step is left out only where everything that it would look at is known to be as declared; whatever is not known
-for sure is due, and the module that carries it out looks again for itself. What a run proves in the end does not
-depend on any of this.
+for sure is due, and the module that carries it out looks again for itself. Where any step is due, each replica proves
+itself when the steps are done; where none is, `_proof` says what was proved already.
 """
 
 from __future__ import annotations

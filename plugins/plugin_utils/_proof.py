@@ -8,6 +8,7 @@ by the same predicates. Where it does not, or where a run changes anything, that
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from ansible_collections.walstream.postgresql.plugins.module_utils._postgresql.lsn import Lsn
@@ -51,19 +52,18 @@ def lacking(topology: Topology, replica: Node, desired: Mapping[str, Any], found
     if desired["encrypted"]:
         return "only its upstream knows whether others can listen"
     seen = observed(here)
-    sentences = unmet(expected(primary, desired), seen)
-    if not sentences and not seen.streaming:
-        return "it does not stream yet, because what it has is held back on purpose"
+    # One that is held back on purpose may not have connected to where it belongs: the module then tries to.
+    sentences = unmet(replace(expected(primary, desired), allow_held_back=False), seen)
     return sentences[0] if sentences else ""
 
 
 def proved(desired: Mapping[str, Any], found: Found) -> str:
     """What was proved about a replica of which nothing is lacking, for people."""
-    here, upstream = found[desired["name"]], desired["upstream"]
-    has = f"received {here['received_lsn']}" if desired["apply_delayed"] else f"replayed {here['lsn']}"
+    seen = observed(found[desired["name"]])
+    has = f"received {seen.reached}" if desired["apply_delayed"] else f"replayed {seen.lsn}"
     return (
-        f"streams from {upstream['host']}:{upstream['port']} through the slot {desired['slot']} and has {has}, "
-        f"timeline {here['timeline']}, which is all that the primary had written"
+        f"streams from {seen.upstream_host}:{seen.upstream_port} through the slot {seen.slot} and has {has}, "
+        f"timeline {seen.timeline}, which is all that the primary had written"
     )
 
 

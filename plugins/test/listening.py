@@ -12,7 +12,10 @@ PATIENCE = 1.0
 
 
 def listening(port: int | str, address: str = "127.0.0.1") -> bool:
-    with contextlib.suppress(OSError), socket.create_connection((address, int(port)), timeout=PATIENCE):
+    with (
+        contextlib.suppress(OSError, ValueError, TypeError, OverflowError),
+        socket.create_connection((address, int(port)), timeout=PATIENCE),
+    ):
         return True
     return False
 

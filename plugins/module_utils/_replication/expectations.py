@@ -8,12 +8,11 @@ asked about the same moment; a server that was right in every respect, but never
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ansible_collections.walstream.postgresql.plugins.module_utils._postgresql.lsn import Lsn
 from ansible_collections.walstream.postgresql.plugins.module_utils._replication.observation import Observation
 from ansible_collections.walstream.postgresql.plugins.module_utils._slot.plan import health
-from ansible_collections.walstream.postgresql.plugins.module_utils._upstream.identity import Identity
 
 
 @dataclass(frozen=True)
@@ -36,24 +35,6 @@ class Expected:
     replicas: tuple[str, ...] = ()
     encrypted: bool = False
     slots: tuple[str, ...] = ()
-    caught_up: bool = False
-    """Whether the upstream's end of WAL is to be asked for, too: `with_end_of` says what follows from the answer."""
-    upstream_end: Lsn | None = None
-    """That end, once it was asked for."""
-
-    def with_end_of(self, upstream: Identity, is_late_on_purpose: bool) -> Expected:
-        """The same, and what the upstream had when it was asked; a standby that is late on purpose has to hold it."""
-        end = Lsn.parse(upstream.lsn or "0/0")
-        asked = replace(
-            self,
-            caught_up=False,
-            upstream_end=end,
-            system_identifier=upstream.system_identifier,
-            timeline=self.timeline or upstream.timeline,
-        )
-        if is_late_on_purpose:
-            return replace(asked, received_lsn=max(end, self.received_lsn or end))
-        return replace(asked, replayed_lsn=max(end, self.replayed_lsn or end))
 
 
 def unmet(expected: Expected, seen: Observation) -> list[str]:
@@ -94,8 +75,7 @@ def _timeline(expected: Expected, seen: Observation) -> str | None:
 
 
 def _streaming(expected: Expected, seen: Observation) -> str | None:
-    enough = seen.streaming or _awaits_its_turn(expected, seen) or _awaits_nothing(expected, seen)
-    if not expected.streaming or enough:
+    if not expected.streaming or seen.streaming or _awaits_its_turn(expected, seen):
         return None
     if seen.receiver is None:
         why = ", because primary_conninfo is empty" if seen.conninfo_visible and not seen.conninfo else ""
@@ -112,16 +92,6 @@ def _streaming(expected: Expected, seen: Observation) -> str | None:
 def _awaits_its_turn(expected: Expected, seen: Observation) -> bool:
     """Whether a standby that is late on purpose has no receiver yet, because it first replays what it has."""
     return expected.allow_held_back and seen.held_back and seen.receiver is None
-
-
-def _awaits_nothing(expected: Expected, seen: Observation) -> bool:
-    """Whether the upstream's first word need not be awaited: it has no more WAL, so it cannot lack what comes next."""
-    if expected.upstream_end is None or not seen.is_connected:
-        return False
-    return seen.reached in {
-        expected.upstream_end,
-        expected.upstream_end.record_end(seen.wal_block_size, seen.wal_segment_size),
-    }
 
 
 def _hidden(seen: Observation, what: str) -> str:

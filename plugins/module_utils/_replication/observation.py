@@ -63,12 +63,9 @@ class Observation:
     @property
     def streaming(self) -> bool:
         """Whether a WAL receiver streams, and its upstream has agreed to that and can feed this server."""
-        return self.is_connected and bool((self.receiver or {}).get("heard"))
-
-    @property
-    def is_connected(self) -> bool:
-        """Whether a WAL receiver has asked its upstream for WAL that this may have, and was not refused yet."""
-        return (self.receiver or {}).get("status") == "streaming" and not self.is_ahead_of_upstream
+        receiver = self.receiver or {}
+        agreed = receiver.get("status") == "streaming" and bool(receiver.get("heard"))
+        return agreed and not self.is_ahead_of_upstream
 
     @property
     def is_ahead_of_upstream(self) -> bool:

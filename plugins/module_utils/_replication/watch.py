@@ -6,10 +6,8 @@ from __future__ import annotations
 import math
 import os
 import pwd
-import time
 from dataclasses import dataclass, replace
 
-from ansible_collections.walstream.postgresql.plugins.module_utils._errors import WalstreamError
 from ansible_collections.walstream.postgresql.plugins.module_utils._postgresql.server import (
     CONNECT_TIMEOUT,
     CannotConnect,
@@ -28,21 +26,13 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._replication.
 from ansible_collections.walstream.postgresql.plugins.module_utils._replication.on_server import observe
 from ansible_collections.walstream.postgresql.plugins.module_utils._system.accounts import User
 from ansible_collections.walstream.postgresql.plugins.module_utils._upstream.diagnosis import (
-    APPLICATION_NAME as DIAGNOSIS,
-)
-from ansible_collections.walstream.postgresql.plugins.module_utils._upstream.diagnosis import (
     Standing,
     diagnose_upstream,
 )
-from ansible_collections.walstream.postgresql.plugins.module_utils._upstream.identity import Identity
-from ansible_collections.walstream.postgresql.plugins.module_utils._upstream.walsender import Upstream
 from ansible_collections.walstream.postgresql.plugins.module_utils._waiter import Clock, wait_until
 
 SHORTEST_CONNECT_TIMEOUT = 2
 """libpq takes a smaller number of seconds for this one."""
-
-SECONDS_BETWEEN_LOGINS = 2.0
-"""Between attempts to ask an upstream that has refused: each one leaves a line in its log."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +42,6 @@ class Look:
     unmet: tuple[str, ...]
     seen: Observation | None = None
     hopeless: bool = False
-    upstream_lsn: str | None = None
-    """Where the upstream was when it was asked, if it was."""
 
     @property
     def settled(self) -> bool:
@@ -67,8 +55,6 @@ class Watcher:
         self._login = login
         self._expected = expected
         self._server: Server | None = None
-        self._upstream_lsn: str | None = None
-        self._trouble, self._ask_again_at = "", 0.0
 
     def watch(self, timeout: float, clock: Clock | None = None) -> Look:
         """Look until all is as expected, or cannot become so, or `timeout` seconds are over."""
@@ -87,45 +73,14 @@ class Watcher:
             self._close()
             return Look((str(error),))
         lacking = unmet(self._expected, seen)
-        if self._expected.caught_up and (seen.is_connected or not lacking):
-            lacking = self._hold_against_upstream(seen)
         if self._expected.encrypted and self._login.is_local and not lacking:
             lacking = [sentence for sentence in [certificate.objection(self._server)] if sentence]
-        return Look(tuple(lacking), seen, is_hopeless(self._expected, seen), self._upstream_lsn)
-
-    def _hold_against_upstream(self, seen: Observation) -> list[str]:
-        """Ask the upstream once where it is, and expect that from now on."""
-        if self._trouble and time.monotonic() < self._ask_again_at:
-            return [self._trouble]
-        try:
-            there = identity_of_upstream(seen)
-        except WalstreamError as error:
-            self._trouble = f"the upstream cannot be asked where it is: {error}"
-            self._ask_again_at = time.monotonic() + SECONDS_BETWEEN_LOGINS
-            return [self._trouble]
-        self._upstream_lsn = there.lsn
-        self._expected = self._expected.with_end_of(there, is_late_on_purpose=seen.apply_delay > 0)
-        return unmet(self._expected, seen)
+        return Look(tuple(lacking), seen, is_hopeless(self._expected, seen))
 
     def _close(self) -> None:
         if self._server is not None:
             self._server.close()
             self._server = None
-
-
-def identity_of_upstream(seen: Observation) -> Identity:
-    """What the upstream of a standby of this host says to a login like that server's own."""
-    user = _local_owner(seen)
-    if user is None or not seen.conninfo_visible:
-        raise WalstreamError(
-            "only root or the server's account can, on the standby's own host: run there, with become"
-        )
-    keywords = {
-        "connect_timeout": CONNECT_TIMEOUT,
-        **seen.conninfo,
-        "application_name": DIAGNOSIS,  # not the standby's, which may be named in synchronous_standby_names
-    }
-    return Upstream(keywords, user).identity()
 
 
 def likely_causes(look: Look) -> list[str]:

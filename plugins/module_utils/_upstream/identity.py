@@ -13,5 +13,3 @@ class Identity:
     system_identifier: str
     timeline: int
     major: int
-    lsn: str | None = None
-    """The end of its WAL when it was asked: what a primary has flushed, what a standby has replayed or received."""

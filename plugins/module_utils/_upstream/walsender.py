@@ -123,7 +123,7 @@ class Upstream:
     def identity(self) -> Identity:
         with self.session() as connection:
             row = self._ask(connection, "IDENTIFY_SYSTEM")
-            return Identity(str(row[0]), int(row[1]), connection.server_version // 10000, str(row[2]))
+            return Identity(str(row[0]), int(row[1]), connection.server_version // 10000)
 
     def check_copy_is_possible(self, slot: str | None) -> None:
         """Do what pg_basebackup will do: hold two walsenders at once, the second one through the slot.

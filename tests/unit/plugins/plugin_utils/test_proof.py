@@ -128,7 +128,20 @@ class TestLateOnPurpose:
 
     def test_one_that_may_be_without_connection_proves_itself_by_a_login(self):
         found = {"p": PRIMARY, "r": {**LATE, "receiver": None}}
-        assert "held back on purpose" in lacking(self.declared, found)
+        assert "no WAL receiver is running" in lacking(self.declared, found)
+
+    @pytest.mark.parametrize(
+        ("key", "value", "words"),
+        [("sender_host", "old", "the upstream is old"), ("slot_name", "old", "through the slot 'old'")],
+    )
+    def test_one_that_still_follows_its_former_upstream_is_not_proved(self, key, value, words):
+        found = {"p": PRIMARY, "r": {**LATE, "receiver": {**LATE["receiver"], key: value}}}
+        assert words in lacking(self.declared, found)
+
+    def test_what_was_judged_is_what_is_said(self):
+        late = {**LATE, "lsn": "0/3000060", "received_lsn": "0/3000000"}
+        node = _desired.node(self.declared, "r", {})
+        assert "has received 0/3000060," in _proof.proved(node, {"p": PRIMARY, "r": late})
 
 
 class TestInTheTopology:
@@ -158,12 +171,10 @@ class TestInTheTopology:
 def test_both_ways_of_proving_ask_for_the_same():
     """What prove.yml asks the module for, and what is asked of a discovery."""
     tasks = {task["name"]: task for task in yaml.safe_load(PROVE.read_text())}
-    options = tasks["Wait until this replica streams and has replayed what there is"][
+    options = tasks["Wait until this replica streams and has replayed it"][
         "walstream.postgresql.recovery_state"
     ]
     asked = {name for name in options if not name.startswith("login_")} - {"state", "timeout", "upstream"}
-    # Only where a run changes something are there positions that its discovery has not seen.
-    asked -= {"caught_up"}
     # `state` and `upstream` ask for several things, and a standby's module asks for streaming unless told otherwise.
     asked |= {"standby", "host", "port", "streaming"}
     either = {

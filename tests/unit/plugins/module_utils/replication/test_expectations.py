@@ -13,7 +13,6 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._replication.
     unmet,
 )
 from ansible_collections.walstream.postgresql.plugins.module_utils._replication.observation import Observation
-from ansible_collections.walstream.postgresql.plugins.module_utils._upstream.identity import Identity
 
 RECEIVER = {
     "status": "streaming",
@@ -222,39 +221,6 @@ def test_every_unmet_expectation_is_named():
 def test_a_sender_that_streams_is_enough_beside_an_old_one_of_its_name():
     seen = replace(PRIMARY, senders=({**SENDER, "state": "startup"}, SENDER))
     assert unmet(replace(EXPECT_PRIMARY, replicas=("replica1",)), seen) == []
-
-
-@pytest.mark.parametrize(
-    ("wanted", "late", "replayed", "received"),
-    [
-        ({}, False, "0/5000000", None),
-        ({}, True, None, "0/5000000"),
-        ({"replayed_lsn": Lsn.parse("0/4000000")}, False, "0/5000000", None),
-        ({"replayed_lsn": Lsn.parse("0/6000000")}, False, "0/6000000", None),
-    ],
-)
-def test_where_the_upstream_is_becomes_what_is_expected(wanted, late, replayed, received):
-    upstream = Identity("42", 3, 15, "0/5000000")
-    expected = Expected(standby=True, caught_up=True, **wanted).with_end_of(upstream, late)
-    assert (expected.caught_up, expected.system_identifier, expected.timeline) == (False, "42", 3)
-    assert expected.replayed_lsn == (Lsn.parse(replayed) if replayed else None)
-    assert expected.received_lsn == (Lsn.parse(received) if received else None)
-
-
-@pytest.mark.parametrize(("end", "is_met"), [("0/3000060", True), ("0/3000070", False), ("0/3000050", False)])
-def test_who_has_all_need_not_wait_for_a_word_of_the_upstream(end, is_met):
-    silent = replace(STANDBY, receiver={**RECEIVER, "heard": False})
-    assert "has only just connected" in unmet(expect(), silent)[0]
-    asked = expect(upstream_end=Lsn.parse(end))
-    assert (unmet(asked, silent) == []) is is_met
-    assert unmet(asked, replace(silent, receiver={**silent.receiver, "status": "waiting"}))
-
-
-def test_a_timeline_that_was_asked_for_stays():
-    expected = Expected(standby=True, caught_up=True, timeline=2).with_end_of(
-        Identity("42", 3, 15, "0/1"), False
-    )
-    assert expected.timeline == 2
 
 
 def test_only_the_identity_is_beyond_hope():
