@@ -193,8 +193,8 @@ class Node:
 
     @property
     def beside(self) -> list[str]:
-        """What lies beside the data directory."""
-        return self.shell("ls -A /var/lib/postgresql/15").split()
+        """What lies beside the data directory; nothing where the folder above it was never made."""
+        return self.shell("! test -e /var/lib/postgresql/15 || ls -A /var/lib/postgresql/15").split()
 
     def files(self, everything: bool = True) -> str:
         """Names, owners, modes and checksums of the volume's files; not those that a running server writes."""
