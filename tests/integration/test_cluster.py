@@ -402,6 +402,13 @@ def test_a_host_without_the_version(servers, suite):
     assert "PostgreSQL 12 is not installed" in failed["msg"]
 
 
+PASSWORDS = (
+    *("p\u00eancil", "pe\u0302ncil", "\ufb01ne", "a\u00a0b", "so\u00adft\u00e9", "\u200b\u00e9"),
+    *("\U0001f600\ufb01", "with\ttab", "\u00e9\t\ufb01", "\u05d0a\ufb01", "\u05d0\u05d1", "\u00ad"),
+)
+"""What servers normalize before they hash it, and what they take as it is because that is forbidden."""
+
+
 def test_what_else_one_may_ask(servers, suite):
     node = servers(suite)
     which = {"layout": "plain", "data_directory": node.data_directory, "version": node.major}
@@ -420,6 +427,15 @@ def test_what_else_one_may_ask(servers, suite):
     assert found["cluster_info"]["privileged_logins"] == {"other": ["CREATEDB"]}
     assert found["cluster_info"]["passfile_current"] is False
     assert "right" not in str(found["invocation"])
+    for password in PASSWORDS:
+        node.psql(f"ALTER ROLE r PASSWORD '{password}'")
+        declared = [{"name": "r", "password": word} for word in (password, f"{password}x")]
+        stale = [
+            node.run_module("cluster_info", {**which, "logins": [one]})["cluster_info"]["stale_logins"]
+            for one in declared
+        ]
+        assert stale == [[], ["r"]], repr(password)
+    node.psql("ALTER ROLE r PASSWORD 'right'")
     node.write(f"{node.data_directory}.pgpass", "db1:*:*:r:right\n")
     wrong = [{**login, "password": "wrong"} for login in logins]
     found = node.run_module("cluster_info", {**asked, "logins": wrong})["cluster_info"]

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.walstream.postgresql.plugins.module_utils._credentials.scram import is_of
+from ansible_collections.walstream.postgresql.plugins.module_utils._credentials.scram import is_of, prepared
 
 # RFC 7677 gives salt, iterations and both keys of the password `pencil`.
 PENCIL = (
@@ -28,3 +28,31 @@ PENCIL = (
 )
 def test_is_of(verifier, password, expected):
     assert is_of(verifier, password) is expected
+
+
+@pytest.mark.parametrize(
+    ("password", "text"),
+    [
+        ("pencil", "pencil"),
+        ("with\ttab", "with\ttab"),
+        ("p\u00eancil", "p\u00eancil"),
+        ("pe\u0302ncil", "p\u00eancil"),
+        ("\ufb01ne", "fine"),
+        ("a\u00a0b", "a b"),
+        ("so\u00adft\u00e9", "soft\u00e9"),
+        ("\u200b\u00e9", " \u00e9"),
+        # Forbidden, and therefore taken as they are: an emoji, a control character, both directions, nothing left.
+        ("\U0001f600\ufb01", "\U0001f600\ufb01"),
+        ("\u00e9\t\ufb01", "\u00e9\t\ufb01"),
+        ("\u05d0a\ufb01", "\u05d0a\ufb01"),
+        ("\u05d01", "\u05d01"),
+        ("\u05d0\u05d1", "\u05d0\u05d1"),
+        ("\u00ad", "\u00ad"),
+    ],
+)
+def test_as_a_server_prepares_it(password, text):
+    assert prepared(password) == text
+
+
+def test_what_is_no_text_is_nobodys_password():
+    assert not is_of(PENCIL, "\udcff")
