@@ -160,7 +160,9 @@ class SystemdUnit:
         return self.run(["systemctl", "--quiet", action, self.unit], timeout=timeout + _PATIENCE)
 
     def _journal_reason(self, since: float) -> str:
-        argv = ["journalctl", "--unit", self.unit, f"--since=@{since:.0f}", "--output", "cat", "--no-pager"]
+        """What the unit has said since then, to the microsecond: a server that cannot start ends within the second."""
+        self.run(["journalctl", "--sync"])
+        argv = ["journalctl", "--unit", self.unit, f"--since=@{since:.6f}", "--output", "cat", "--no-pager"]
         return reason_in_log(self.run(argv).stdout)
 
 

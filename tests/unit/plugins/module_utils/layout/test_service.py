@@ -63,11 +63,12 @@ class Systemd:
     """Answers systemctl from a table and remembers what was asked."""
 
     def __init__(self, **answers):
-        self.answers, self.asked = answers, []
+        self.answers, self.asked, self.since = answers, [], []
 
     def __call__(self, argv, *, env=None, timeout=None):
-        action = next(word for word in argv[1:] if not word.startswith("-"))
+        action = next((word for word in argv[1:] if not word.startswith("-")), argv[-1])
         self.asked.append(action)
+        self.since += [word.partition("@")[2] for word in argv if word.startswith("--since=@")]
         return self.answers.get(action.replace("-", "_"), Result(0, "", ""))
 
 
@@ -91,6 +92,16 @@ def test_a_start_that_systemd_calls_a_success_but_is_none(tmp_path):
     with pytest.raises(WalstreamError, match="does not start"):
         service.start(1)
     assert systemd.asked[:3] == ["show", "reset-failed", "start"]
+
+
+def test_the_journal_is_asked_for_all_that_a_start_has_said(tmp_path, monkeypatch):
+    """Rounded to seconds, half of all starts that end at once would have said nothing."""
+    monkeypatch.setattr(service.time, "time", lambda: 1000.75)
+    systemd = Systemd(show=Result(0, "loaded\n", ""))
+    with pytest.raises(WalstreamError):
+        unit(tmp_path, systemd).start(1)
+    assert [float(moment) for moment in systemd.since] == [1000.75]
+    assert systemd.asked[-2:] == ["--sync", "pg.service"]
 
 
 def test_a_server_beside_its_unit_is_stopped_by_pg_ctl(tmp_path):
