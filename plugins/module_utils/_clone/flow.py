@@ -57,7 +57,8 @@ class Basebackup:
             )
         if options.passfile is None:
             check_passfile(options.upstream.get("passfile"), self._owner)
-        self._secret_change = options.passfile.change_to(options.secret) if options.passfile else None
+        change = options.passfile.change_to(options.secret) if options.passfile else None
+        self._secret_change = change if change and change.needed else None
         self._upstream = Upstream(options.upstream, self._owner)
         self._is_let_in = True
 
@@ -212,7 +213,7 @@ class Basebackup:
 
     def _store_password(self) -> None:
         """Only one that the upstream has taken: by now we have logged in with it."""
-        if self._options.passfile and self._secret_change and self._secret_change.needed:
+        if self._options.passfile and self._secret_change:
             self._options.passfile.apply(self._options.secret)
 
     def _tidy(self, disk: DataDirectory, workspace: Workspace) -> None:
@@ -286,13 +287,11 @@ class Basebackup:
             "moved_aside_to": None,
             **more,
         }
-        differences = [self._difference(disk, changed)]
-        if self._secret_change and self._secret_change.needed:
-            differences.append(self._secret_change.diff())
+        secret = [self._secret_change.diff()] if self._secret_change else []
         return {
-            "changed": changed or len(differences) > 1,
+            "changed": changed or bool(secret),
             "basebackup": basebackup,
-            "diff": differences,
+            "diff": [self._difference(disk, changed), *secret],
         }
 
     def _difference(self, disk: DataDirectory, changed: bool) -> dict[str, str]:

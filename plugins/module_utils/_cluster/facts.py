@@ -63,13 +63,13 @@ SETTINGS = (
 REPLAY = ("pause_state", "apply_delay", "startup_wait")
 STANDBY = ("application_name", "state", "sync_state")
 SLOT = ("slot_name", "slot_type", "active", "restart_lsn", "wal_status")
+"""What is returned of an observation's replay, and of its rows: the rest changes from look to look."""
 
 _SIZE = """
 SELECT (sum(pg_database_size(oid)) + pg_tablespace_size('pg_global'))::bigint AS bytes FROM pg_database
 """
 _PARAMETERS = """
-SELECT lower(name) AS name, current_setting(name) AS value, pending_restart
-  FROM pg_settings WHERE lower(name) = ANY (%s) OR pending_restart
+SELECT lower(name) AS name, current_setting(name) AS value FROM pg_settings WHERE lower(name) = ANY (%s)
 """
 _TABLESPACES = """
 SELECT spcname AS name, pg_tablespace_location(oid) AS location
@@ -225,12 +225,12 @@ def _server_facts(
 
 def server_facts(server: Server, paths: Paths, asked: Questions) -> dict[str, Any]:
     """What the server says about itself."""
-    parameters = server.rows(_PARAMETERS, [list(SETTINGS)])
+    seen = observe(server)
     return {
-        **replication_facts(observe(server)),
+        **replication_facts(seen),
         "bytes": server.value(_SIZE),
-        "settings": {row["name"]: row["value"] for row in parameters if row["name"] in SETTINGS},
-        "pending_restart": sorted(row["name"] for row in parameters if row["pending_restart"]),
+        "settings": {row["name"]: row["value"] for row in server.rows(_PARAMETERS, [list(SETTINGS)])},
+        "pending_restart": sorted(name.lower() for name in seen.pending_restart),
         "unloaded_files": live.newer_files(server, paths.loaded_files(), live.look(server)),
         "stale_logins": logins.stale(server, asked.logins),
         "privileged_logins": logins.privileged(server, asked.logins),
