@@ -2,7 +2,10 @@
 .PHONY: help doctor setup image images up status verify down \
         lint unit sanity integration end-to-end molecule faults test bench
 
-PYTHON ?= python3
+# The system's own Python, if it will do: distributions build theirs with optimisations that save Ansible a quarter of
+# its time, and that versions built at home often lack.
+PYTHON ?= $(shell /usr/bin/python3 -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+            && echo /usr/bin/python3 || echo python3)
 TAG    ?= bookworm
 TAGS   := bullseye bookworm bookworm-systemd trixie sid
 SUITES ?= bookworm

@@ -45,14 +45,16 @@ def run(
 ) -> NoReturn:
     """Exit with what `work` returns, or fail with the sentence of the error that it raises.
 
-    `unreturned` names options with `no_log` that nothing of `work` ever returns. For these Ansible would blot out
-    every text that happens to contain one of their values: beside a password `postgres`, every path.
+    `unreturned` names options with `no_log` that nothing of `work` ever returns, and means all that the module has. For
+    these Ansible would blot out every text that happens to contain one of their values: beside a password `postgres`,
+    every path. Secrets elsewhere in the options stay hidden.
     """
     shown = {name: HIDDEN if name in unreturned else value for name, value in module.params.items()}
     always: dict[str, Any] = {}
     if unreturned:
         always = {"invocation": {"module_args": shown}}
         module.no_log_values.clear()
+        module.no_log_values.update(secrets_in(shown))
     try:
         result = work(module)
     except WalstreamError as error:

@@ -58,6 +58,14 @@ options:
   wal_directory:
     description: Where a new cluster keeps C(pg_wal). By default in the data directory.
     type: path
+  superuser_password:
+    description:
+      - Password that a new cluster's superuser, whose name is that of O(owner), is made with. A cluster that exists
+        already keeps its own.
+      - It is set where C(initdb) takes it as it is, see RV(cluster.superuser_password_is_set). That reads one line, and
+        before version 14 no more than 99 bytes.
+    type: str
+    version_added: 0.4.0
   port:
     description: The server's port. By default as the settings file says, or else the server's own default.
     type: int
@@ -193,6 +201,10 @@ cluster:
       description: Whether it is a standby. Null where there is no cluster yet.
       type: bool
       sample: false
+    superuser_password_is_set:
+      description: Whether the cluster was made with O(superuser_password), or would be in check mode.
+      type: bool
+      sample: false
     system_identifier:
       description: The system identifier. Null where there is no cluster yet.
       type: str
@@ -254,7 +266,7 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._cluster.flow
     Cluster,
     Intent,
     Outcome,
-    facts,
+    location,
 )
 from ansible_collections.walstream.postgresql.plugins.module_utils._cluster.plan import Declared
 from ansible_collections.walstream.postgresql.plugins.module_utils._data_directory.initdb import NewCluster
@@ -290,6 +302,7 @@ def intent_of(params: dict[str, Any], version: int | None) -> Intent:
             locale=params["locale"],
             data_checksums=params["data_checksums"],
             wal_directory=params["wal_directory"],
+            superuser_password=params["superuser_password"],
         ),
         rules=params["hba"],
         initial_settings={
@@ -304,7 +317,7 @@ def intent_of(params: dict[str, Any], version: int | None) -> Intent:
 
 
 def shown(layout: Layout, owner: User, outcome: Outcome) -> dict[str, Any]:
-    found = facts.located(layout, owner)
+    found = location.located(layout, owner)
     before, after = guc_file.masked(outcome.before), guc_file.masked(outcome.after)
     differences = [
         {
@@ -326,7 +339,7 @@ def shown(layout: Layout, owner: User, outcome: Outcome) -> dict[str, Any]:
 def work(module: AnsibleModule) -> dict[str, Any]:
     params = module.params
     owner = owner_for(params["owner"], module.check_mode)
-    layout = resolve(Wish.from_params(params, params["name"]), facts.look_around())
+    layout = resolve(Wish.from_params(params, params["name"]), location.look_around())
     cluster = Cluster(layout, owner, intent_of(params, layout.paths.version), module.check_mode)
     return shown(layout, owner, cluster.converge())
 
@@ -343,6 +356,7 @@ def main() -> None:
             "locale": {"type": "str", "default": "C.UTF-8"},
             "data_checksums": {"type": "bool", "default": True},
             "wal_directory": {"type": "path"},
+            "superuser_password": {"type": "str", "no_log": True},
             "port": {"type": "int"},
             "settings": {"type": "dict"},
             "defaults": {"type": "dict", "default": {}},
@@ -357,7 +371,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    run(module, work)
+    run(module, work, unreturned=("superuser_password",))
 
 
 if __name__ == "__main__":

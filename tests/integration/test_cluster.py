@@ -9,6 +9,8 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._postgresql.h
 PORT = 5544
 NAME = "alpha"
 
+PASSWORD = "it's $a \\ pässword: 10 % of "
+
 ONE = pytest.mark.suites("bookworm")
 """Where no version behaves in a way of its own."""
 
@@ -52,7 +54,12 @@ def test_from_nothing(servers, suite):
     missing = cluster()
     assert missing["failed"]
     assert "does not exist" in missing["msg"]
-    wanted = {"initialize": True, "settings": {"wal_level": "replica"}, "defaults": {"listen_addresses": "*"}}
+    wanted = {
+        "initialize": True,
+        "settings": {"wal_level": "replica"},
+        "defaults": {"listen_addresses": "*"},
+        "superuser_password": PASSWORD,
+    }
     wrong = cluster(initialize=True, settings={"nonsense": 1})
     assert 'unrecognized configuration parameter "nonsense"' in wrong["msg"]
     foreseen = cluster(check=True, **wanted)
@@ -65,6 +72,22 @@ def test_from_nothing(servers, suite):
     )
     again = cluster(**wanted)
     assert not again["changed"], again
+    assert made["cluster"]["superuser_password_is_set"] is True
+    assert again["cluster"]["superuser_password_is_set"] is False
+    assert PASSWORD not in str((made, again, foreseen))
+    login = [
+        "env",
+        f"PGPASSWORD={PASSWORD}",
+        "psql",
+        "-h",
+        "127.0.0.1",
+        "-p",
+        str(PORT),
+        "-U",
+        "postgres",
+        "-Atc",
+    ]
+    assert cluster.node.run(*login, "SELECT 1") == "1"
     assert cluster.listed() == [str(PORT), "online"]
     assert (
         cluster.node.psql("SHOW data_checksums; SHOW server_encoding; SHOW listen_addresses") == "on\nUTF8\n*"
@@ -347,6 +370,17 @@ def test_an_interrupted_initdb_beside_the_directory(servers, suite):
     assert cluster.info()["data"]["state"] == "absent"
     assert cluster(initialize=True, settings={})["cluster"]["running"]
     assert node.run("ls", "-A", f"/var/lib/postgresql/{node.major}").split() == [NAME]
+
+
+@pytest.mark.suites("bullseye", "bookworm")
+def test_a_password_that_initdb_would_cut_off(servers, suite):
+    cluster = Declared(servers.empty(suite))
+    made = cluster(
+        initialize=True, settings={}, superuser_password="x" * 100 if suite == "bullseye" else "two\nlines"
+    )
+    assert made["cluster"]["running"]
+    assert made["cluster"]["superuser_password_is_set"] is False
+    assert cluster.node.psql("SELECT rolpassword IS NULL FROM pg_authid WHERE rolname = 'postgres'") == "t"
 
 
 @ONE

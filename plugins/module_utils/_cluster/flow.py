@@ -15,8 +15,8 @@ from typing import Any
 
 from ansible_collections.walstream.postgresql.plugins.module_utils._cluster import (
     candidate,
-    facts,
     live,
+    location,
 )
 from ansible_collections.walstream.postgresql.plugins.module_utils._cluster.plan import (
     Declared,
@@ -85,6 +85,7 @@ class Outcome:
     running: bool = False
     in_recovery: bool | None = None
     system_identifier: str | None = None
+    superuser_password_is_set: bool = False
 
     def said(self) -> dict[str, Any]:
         """What the module returns of it; the texts are for the difference."""
@@ -160,6 +161,7 @@ class Cluster:
         plan = self._plan()
         self._validate(plan, data)  # a wrong setting is refused before anything is made
         self._do("created", lambda: self._make(data))
+        self.outcome.superuser_password_is_set = self._intent.new.takes_password
 
     @property
     def _awaits_clone(self) -> bool:
@@ -235,7 +237,7 @@ class Cluster:
 
     def _connect(self, postmaster: Postmaster) -> Server:
         """Log in. Rules that keep us out may be mended by what is declared, or be mended and only wait to be loaded."""
-        login = facts.local_login(postmaster, self._owner.name)
+        login = location.local_login(postmaster, self._owner.name)
         try:
             return connect(login)
         except CannotConnect:
@@ -289,7 +291,7 @@ class Cluster:
             try:
                 self._reload(server)
                 # The postmaster accepts nobody while it loads, so this login is judged by the new rules already.
-                connect(facts.local_login(postmaster, self._owner.name)).close()
+                connect(location.local_login(postmaster, self._owner.name)).close()
             except WalstreamError as error:
                 rules.put_back(self._owner)
                 live.let_clock_pass([rules.path])

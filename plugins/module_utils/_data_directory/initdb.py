@@ -8,8 +8,10 @@ directory is a mount point, it works inside, and the control file moves to its p
 
 from __future__ import annotations
 
+import contextlib
 import os
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 from ansible_collections.walstream.postgresql.plugins.module_utils._data_directory.initial_configuration import (
     HOST_METHOD,
@@ -24,7 +26,7 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._data_directo
 )
 from ansible_collections.walstream.postgresql.plugins.module_utils._errors import Refusal, WalstreamError
 from ansible_collections.walstream.postgresql.plugins.module_utils._system import configuration_files as files
-from ansible_collections.walstream.postgresql.plugins.module_utils._system import time_zone
+from ansible_collections.walstream.postgresql.plugins.module_utils._system import secret_file, time_zone
 from ansible_collections.walstream.postgresql.plugins.module_utils._system.accounts import User
 from ansible_collections.walstream.postgresql.plugins.module_utils._system.command import Result, Runner
 from ansible_collections.walstream.postgresql.plugins.module_utils._system.files import (
@@ -34,18 +36,29 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._system.files
 )
 
 _FIRST_WITHOUT_INSTRUCTIONS = 14
+_FIRST_WITH_LONG_PASSWORDS = 14
 _FIRST_WITH_CHECKSUMS_BY_DEFAULT = 18
+_LONG_PASSWORD = 99
+"""Bytes of a password that initdb's buffer held before version 14. The rest was lost without a word."""
 
 
 @dataclass(frozen=True)
 class NewCluster:
-    """What a new cluster is made with."""
+    """What a new cluster is made with. `superuser_password` counts where `takes_password` says so."""
 
     version: int
     encoding: str = "UTF8"
     locale: str = "C.UTF-8"
     data_checksums: bool = True
     wal_directory: str | None = None
+    superuser_password: str | None = field(default=None, repr=False)
+
+    @property
+    def takes_password(self) -> bool:
+        """Whether initdb sets it as it is: it reads one line, and used to keep no more than 99 bytes of that."""
+        password = self.superuser_password or ""
+        is_whole = self.version >= _FIRST_WITH_LONG_PASSWORDS or len(password.encode()) <= _LONG_PASSWORD
+        return bool(password) and is_whole and not {"\r", "\n"} & set(password)
 
     def argv(self, bin_directory: str, target: str) -> list[str]:
         argv = [os.path.join(bin_directory, "initdb"), "-D", target, "--encoding", self.encoding]
@@ -88,7 +101,7 @@ def _beside(target: str, new: NewCluster, bin_directory: str, owner: User, run: 
     work = os.path.join(parent, f".{name}.initdb")
     with owner.effective():
         _forget(work, new)
-    _run(new.argv(bin_directory, work), run)
+    _run(new, bin_directory, work, owner, run)
     with owner.effective():
         os.rename(work, target)
         sync_directory(parent)
@@ -107,7 +120,7 @@ def _inside(target: str, new: NewCluster, bin_directory: str, owner: User, run: 
         if not finished:
             _forget(work, new)
     if not finished:
-        _run(new.argv(bin_directory, work), run)
+        _run(new, bin_directory, work, owner, run)
     with owner.effective():
         for name in sorted(os.listdir(work), key=lambda name: name == "global"):
             os.rename(os.path.join(work, name), os.path.join(target, name))
@@ -125,12 +138,24 @@ def _forget(work: str, new: NewCluster) -> None:
     remove_entries(os.path.dirname(work), [os.path.basename(work)])
 
 
-def _run(argv: list[str], run: Runner) -> None:
+def _run(new: NewCluster, bin_directory: str, target: str, owner: User, run: Runner) -> None:
     # Without being told, initdb compares the host's zone with every file of the time zone database: half a second.
     zone = time_zone.of_this_host()
-    done = run(argv, env={"TZ": zone} if zone else None)
+    with _password(new, owner) as (options, descriptors):
+        argv = [*new.argv(bin_directory, target), *options]
+        done = run(argv, env={"TZ": zone} if zone else None, descriptors=descriptors)
     if done.rc:
         raise WalstreamError(f"initdb failed: {_reason(done)}")
+
+
+@contextlib.contextmanager
+def _password(new: NewCluster, owner: User) -> Iterator[tuple[list[str], list[int]]]:
+    """initdb's options for the superuser's password, and the descriptors that they speak of."""
+    if not new.takes_password:
+        yield [], []
+        return
+    with secret_file.in_memory(new.superuser_password or "", owner) as descriptor:
+        yield ["--pwfile", secret_file.path_of(descriptor)], [descriptor]
 
 
 def _reason(done: Result) -> str:

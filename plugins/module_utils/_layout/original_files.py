@@ -25,7 +25,8 @@ def originals(paths: Paths, locale: str, chosen: Mapping[str, str], run: Runner)
         own = {name: files.read(os.path.join(paths.data_directory, name)) for name in (MAIN, HBA, IDENT)}
     if all(text is not None for text in own.values()):
         return {name: text or "" for name, text in own.items()}
-    samples = {name: _sample(name, paths, run) for name, text in own.items() if text is None}
+    share = _samples_folder(paths, run)
+    samples = {name: _sample(name, share, paths) for name, text in own.items() if text is None}
     made = {
         MAIN: lambda text: initial.with_values(
             text,
@@ -40,14 +41,17 @@ def originals(paths: Paths, locale: str, chosen: Mapping[str, str], run: Runner)
     return {name: made[name](samples[name]) if text is None else text for name, text in own.items()}
 
 
-def _sample(name: str, paths: Paths, run: Runner) -> str:
+def _samples_folder(paths: Paths, run: Runner) -> str:
     """initdb knows where its samples are, wherever the distribution moved them."""
     shown = run([os.path.join(paths.bin_directory, "initdb"), "--show", "-D", paths.data_directory])
-    share = next((line[11:] for line in shown.stderr.splitlines() if line.startswith("share_path=")), "")
-    text = files.read(os.path.join(share, f"{name}.sample"))
-    if not share or text is None:
+    return next((line[11:] for line in shown.stderr.splitlines() if line.startswith("share_path=")), "")
+
+
+def _sample(name: str, folder: str, paths: Paths) -> str:
+    text = files.read(os.path.join(folder, f"{name}.sample"))
+    if not folder or text is None:
         raise WalstreamError(
             f"the cluster in {paths.data_directory} has no {name}, and PostgreSQL's sample of it is not in "
-            f"'{share}': reinstall the server package, or put the file into {paths.config_directory}"
+            f"'{folder}': reinstall the server package, or put the file into {paths.config_directory}"
         )
     return text

@@ -32,10 +32,15 @@ class Result:
 
 
 class Runner(Protocol):
-    """Runs an argument list to its end; tests pass a function of their own."""
+    """Runs an argument list to its end, with `descriptors` open there too; tests pass a function of their own."""
 
     def __call__(
-        self, argv: Sequence[str], *, env: Mapping[str, str] | None = None, timeout: float | None = None
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+        descriptors: Sequence[int] = (),
     ) -> Result: ...
 
 
@@ -43,7 +48,11 @@ def system_runner(user: User) -> Runner:
     """A runner that executes commands for real, as `user`."""
 
     def run(
-        argv: Sequence[str], *, env: Mapping[str, str] | None = None, timeout: float | None = None
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+        descriptors: Sequence[int] = (),
     ) -> Result:
         options = user.popen_options()
         options["env"] = {**options["env"], **(env or {})}
@@ -53,6 +62,7 @@ def system_runner(user: User) -> Runner:
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 timeout=timeout,
+                pass_fds=descriptors,
                 check=False,
                 **options,
             )

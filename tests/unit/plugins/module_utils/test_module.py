@@ -8,7 +8,7 @@ import json
 import pytest
 from ansible.module_utils import basic
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.walstream.postgresql.plugins.module_utils._module import Module
+from ansible_collections.walstream.postgresql.plugins.module_utils._module import Module, run
 
 # In the text of a dictionary each of these is spelt differently.
 SPELLINGS = ("plain-secret", "back\\slash", "both'\"quotes", "line\nbreak\nof a key\n", "tab\tand ü")
@@ -65,3 +65,16 @@ def test_no_result_shows_a_password_in_libpqs_keywords(given, capsys):
     assert '"failed": true' in shown
     assert "s3" not in shown
     assert "s4" not in shown
+
+
+def test_an_option_that_nothing_returns_blots_out_nothing_else(monkeypatch):
+    """A password is often a word, and the word is often a part of a path."""
+    exits = []
+    monkeypatch.setattr(Module, "exit_json", lambda module, **result: exits.append((module, result)))
+    options = {"word": "path", "settings": {"primary_conninfo": "password=s4"}}
+    with patch_module_args(options):
+        module = Module({**SPEC, "word": {"type": "str", "no_log": True}})
+    run(module, lambda _module: {"said": "/a/path"}, unreturned=("word",))
+    assert module.no_log_values == {"s4"}, "what stays hidden wherever it stands"
+    assert exits[0][1]["said"] == "/a/path"
+    assert exits[0][1]["invocation"]["module_args"]["word"] != "path"

@@ -103,6 +103,26 @@ def test_initdb_argv(new, options):
     }
 
 
+@pytest.mark.parametrize(
+    ("version", "password", "taken"),
+    [
+        (15, None, False),
+        (15, "", False),
+        (15, "it's $a \\ ü", True),
+        (15, "x" * 1000, True),
+        (15, "two\nlines", False),
+        (15, "ends with a return\r", False),
+        (13, "x" * 99, True),
+        (13, "x" * 100, False),
+        (13, "ü" * 50, False),
+    ],
+)
+def test_which_password_initdb_takes_as_it_is(version, password, taken):
+    new = NewCluster(version, superuser_password=password)
+    assert new.takes_password is taken
+    assert not password or password not in repr(new)
+
+
 SETTINGS = [
     Setting("work_mem", "lots", "/etc/pg/conf.d/theirs.conf", 9),
     Setting("nonsense", "1", "/ours", 2),

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A secret for a program that reads it from a file: in memory, so that nothing can be left on a disk."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+from ansible_collections.walstream.postgresql.plugins.module_utils._system.accounts import User
+
+
+@contextlib.contextmanager
+def in_memory(secret: str, reader: User) -> Iterator[int]:
+    """The descriptor of a file with `secret`, for a program that runs as `reader` and inherits it.
+
+    It opens the file anew by `path_of`, so the file has to be its user's.
+    """
+    with reader.effective():
+        descriptor = os.memfd_create("secret")
+    try:
+        os.fchmod(descriptor, 0o600)
+        os.write(descriptor, secret.encode())
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def path_of(descriptor: int) -> str:
+    """Where a process finds the file behind one of its own descriptors."""
+    return f"/proc/self/fd/{descriptor}"
