@@ -38,7 +38,7 @@ class ActionModule(ActionBase):
                 topology, found, unseen, is_whole=bool(self._template(task_vars.get("cluster_play_is_whole")))
             )
             if contradiction:
-                raise WalstreamError(contradiction + "; nothing was changed")
+                raise WalstreamError(contradiction + self._what_was_changed(task_vars))
             nodes = {name: _desired.node(topology, name, found) for name in topology.nodes}
             result["topology"] = {
                 "primary": topology.primary.name,
@@ -86,6 +86,10 @@ class ActionModule(ActionBase):
             for key in keys
             if key in task_vars and (key not in own or own[key] != self._template(task_vars[key]))
         }
+
+    def _what_was_changed(self, task_vars: Mapping[str, Any]) -> str:
+        """A later look of the same run finds hosts on which it may have been at work."""
+        return "" if self._template(task_vars.get("cluster_is_discovered")) else "; nothing was changed"
 
     def _template(self, value: Any) -> Any:
         return self._templar.template(value)
