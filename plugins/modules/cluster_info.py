@@ -304,6 +304,10 @@ cluster_info:
       type: list
       elements: str
       sample: []
+    expired_logins:
+      description: Roles of O(logins) with a password whose C(VALID UNTIL) has passed, with that time.
+      type: dict
+      sample: {replicator: "2026-01-01 00:00:00+00"}
     privileged_logins:
       description: Roles of O(logins) that may do more than log in and replicate, with these attributes.
       type: dict

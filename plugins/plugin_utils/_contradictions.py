@@ -39,6 +39,7 @@ def _all(topology: Topology, found: Found) -> Iterator[str]:
             yield from _stopped_former_primary(node, found)
             yield from _newer_timeline(topology, node, found)
         yield from _shut_out(node, found)
+    yield from _expired_password(topology, found)
     yield from _different_versions(topology, found)
 
 
@@ -184,6 +185,18 @@ def _shut_out(node: Node, found: Found) -> Iterator[str]:
                 f"replication_address of '{node.name}' is {', '.join(node.addresses)}, but it streams from {address}, "
                 f"which the pg_hba.conf of '{node.upstream}' would no longer let in: correct it, or leave it out"
             )
+
+
+def _expired_password(topology: Topology, found: Found) -> Iterator[str]:
+    """A replica that streams goes on, so nothing else shows that none could connect again."""
+    primary = topology.primary
+    user = primary["replication_user"]
+    until = (found.get(primary.name, {}).get("expired_logins") or {}).get(user)
+    if until and not primary["replication_tls"]["client_certificates"]:
+        yield (
+            f"the password of '{user}' on '{primary.name}' was valid until {until}, so no replica can connect anew: "
+            f"ALTER ROLE \"{user}\" VALID UNTIL 'infinity', or a later time, on '{primary.name}'"
+        )
 
 
 def _different_versions(topology: Topology, found: Found) -> Iterator[str]:

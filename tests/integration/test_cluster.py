@@ -459,6 +459,7 @@ def test_what_else_one_may_ask(servers, suite):
     found = node.run_module("cluster_info", asked)
     assert found["cluster_info"]["stale_logins"] == ["other", "nobody"]
     assert found["cluster_info"]["privileged_logins"] == {"other": ["CREATEDB"]}
+    assert found["cluster_info"]["expired_logins"] == {}
     assert found["cluster_info"]["passfile_current"] is False
     assert "right" not in str(found["invocation"])
     for password in PASSWORDS:
@@ -469,7 +470,11 @@ def test_what_else_one_may_ask(servers, suite):
             for one in declared
         ]
         assert stale == [[], ["r"]], repr(password)
-    node.psql("ALTER ROLE r PASSWORD 'right'")
+    node.psql("ALTER ROLE r PASSWORD 'right' VALID UNTIL '2020-02-02 UTC'")
+    expired = node.run_module("cluster_info", asked)["cluster_info"]["expired_logins"]
+    assert expired == {"r": "2020-02-02 00:00:00+00"}
+    certified = {**asked, "logins": [{"name": "r", "replication": True}]}
+    assert node.run_module("cluster_info", certified)["cluster_info"]["expired_logins"] == {}
     node.write(f"{node.data_directory}.pgpass", "db1:*:*:r:right\n")
     wrong = [{**login, "password": "wrong"} for login in logins]
     found = node.run_module("cluster_info", {**asked, "logins": wrong})["cluster_info"]

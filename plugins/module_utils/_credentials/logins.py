@@ -27,6 +27,10 @@ SELECT rolname AS name, array_remove(ARRAY[
          CASE WHEN rolcreatedb THEN 'CREATEDB' END, CASE WHEN rolbypassrls THEN 'BYPASSRLS' END], NULL) AS more
   FROM pg_roles WHERE rolname = ANY (%s)
 """
+_EXPIRED = """
+SELECT rolname AS name, rolvaliduntil::text AS valid_until
+  FROM pg_roles WHERE rolname = ANY (%s) AND rolvaliduntil < now()
+"""
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,12 @@ def privileged(server: Server, declared: Iterable[DeclaredLogin]) -> dict[str, l
     """The attributes beyond logging in and replicating, of those roles that have any."""
     rows = server.rows(_PRIVILEGES, [[one.name for one in declared]])
     return {row["name"]: row["more"] for row in rows if row["more"]}
+
+
+def expired(server: Server, declared: Iterable[DeclaredLogin]) -> dict[str, str]:
+    """Until when the passwords of those roles were valid that no longer are. Who has a certificate is not concerned."""
+    rows = server.rows(_EXPIRED, [[one.name for one in declared if one.password]])
+    return {row["name"]: row["valid_until"] for row in rows}
 
 
 def _is_as_declared(declared: DeclaredLogin, row: dict[str, object] | None) -> bool:

@@ -65,7 +65,7 @@ RULES = (
     Rule(
         r"password authentication failed",
         "the upstream refuses the password of '{user}': make the role's password on the primary and the one in "
-        "{passfile} the same",
+        "{passfile} the same, and see that its VALID UNTIL has not passed",
         sqlstate="28P01",
     ),
     Rule(

@@ -67,6 +67,11 @@ REFUSED = {
         "may hold transactions that no other server has",
     ),
     "newer timeline": (PRIMARY, host("standby", timeline=2), "timeline 2, newer than timeline 1"),
+    "password expired": (
+        {**PRIMARY, "expired_logins": {"replicator": "2026-01-01 00:00:00+00"}},
+        STANDBY,
+        'ALTER ROLE "replicator" VALID UNTIL',
+    ),
     "versions": (PRIMARY, {**ABSENT, "version": "17"}, "15 on 'p', 17 on 'r'"),
 }
 
@@ -86,6 +91,18 @@ def test_consent_names_exactly_what_is_given_up(replica):
     found = {"p": PRIMARY, "r": replica}
     assert _contradictions.first(topology(replication_replace=SYSTEM), found) is None
     assert _contradictions.first(topology(replication_replace="1"), found) is not None
+
+
+def test_what_has_expired_does_not_matter_to_others():
+    """Another role's password, and one that is not used because certificates are."""
+    expired = {"replicator": "2026-01-01 00:00:00+00"}
+    certificates = {"replication_sslmode": "verify-full", "replication_tls": {"client_certificates": True}}
+    given = {"replication_password": "secret", **certificates}
+    declared = _topology.build({"primary": ["p"], "replica": ["r"]}, {"p": given, "r": given})
+    found = {"p": {**PRIMARY, "expired_logins": expired}, "r": STANDBY}
+    assert _contradictions.first(declared, found) is None
+    other = {**PRIMARY, "expired_logins": {"postgres": "2026-01-01 00:00:00+00"}}
+    assert _contradictions.first(topology(), {"p": other, "r": STANDBY}) is None
 
 
 def test_no_consent_covers_a_running_server():

@@ -33,7 +33,7 @@ PREFIX = 'connection to server at "db1" (10.0.0.1), port 5432 failed: '
         (
             None,
             PREFIX + 'FATAL:  password authentication failed for user "replicator"',
-            "/data.pgpass the same",
+            "/data.pgpass the same, and see",
         ),
         (None, PREFIX + "fe_sendauth: no password supplied", "/data.pgpass has no line"),
         (
