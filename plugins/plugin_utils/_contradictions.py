@@ -192,7 +192,7 @@ def _expired_password(topology: Topology, found: Found) -> Iterator[str]:
     primary = topology.primary
     user = primary["replication_user"]
     until = (found.get(primary.name, {}).get("expired_logins") or {}).get(user)
-    if until and not primary["replication_tls"]["client_certificates"]:
+    if until and topology.replicas and not primary["replication_tls"]["client_certificates"]:
         yield (
             f"the password of '{user}' on '{primary.name}' was valid until {until}, so no replica can connect anew: "
             f"ALTER ROLE \"{user}\" VALID UNTIL 'infinity', or a later time, on '{primary.name}'"

@@ -17,10 +17,6 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._replication.
     unmet,
 )
 from ansible_collections.walstream.postgresql.plugins.module_utils._replication.observation import Observation
-from ansible_collections.walstream.postgresql.plugins.plugin_utils._due import (
-    CERTIFICATES,
-    is_synchronous_due,
-)
 from ansible_collections.walstream.postgresql.plugins.plugin_utils._topology import Node, Topology
 
 STEP = "proof"
@@ -32,31 +28,17 @@ Found = Mapping[str, Mapping[str, Any]]
 def added(
     topology: Topology, nodes: Mapping[str, Mapping[str, Any]], found: Found
 ) -> dict[str, dict[str, Any]]:
-    """The nodes as `_desired.node` describes them, each replica with what is proved or a last step.
-
-    `proof_can_wait` says of that step that nothing else of the run waits for it: then one more look at all hosts, when
-    everything is done, can be the proof of all of them.
-    """
+    """The nodes as `_desired.node` describes them, each replica with what is proved or a last step."""
     busy = [name for name, node in nodes.items() if node["due"]]
-    result = {name: {**node, "proved": "", "proof_can_wait": False} for name, node in nodes.items()}
+    result = {name: {**node, "proved": ""} for name, node in nodes.items()}
     for replica in topology.replicas:
         node = result[replica.name]
         reason = f"after what is due on '{busy[0]}'" if busy else lacking(topology, replica, node, found)
         if reason:
             node["due"] = {**node["due"], STEP: reason}
-            node["proof_can_wait"] = can_wait(topology, replica.name, nodes, found)
         else:
             node["proved"] = proved(node, found)
     return result
-
-
-def can_wait(topology: Topology, name: str, nodes: Mapping[str, Mapping[str, Any]], found: Found) -> bool:
-    """Whether a replica may prove itself last of all, and one more look at it and its primary can be that proof."""
-    node, primary = nodes[name], topology.primary.name
-    is_waited_for = node["downstreams"] or node["lowers"] or is_synchronous_due(topology, nodes[primary])
-    is_seen = not found.get(primary, {}).get("outside", True)
-    # Certificates are due in every run, and what is due is never proved by a look.
-    return is_seen and not is_waited_for and not any(CERTIFICATES in one["due"] for one in nodes.values())
 
 
 def lacking(topology: Topology, replica: Node, desired: Mapping[str, Any], found: Found) -> str:

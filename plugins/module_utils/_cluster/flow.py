@@ -160,8 +160,8 @@ class Cluster:
             )
         plan = self._plan()
         self._validate(plan, data)  # a wrong setting is refused before anything is made
-        self._do("created", lambda: self._make(data))
         self.outcome.superuser_password_is_set = self._intent.new.takes_password
+        self._do("created", lambda: self._make(data))
 
     @property
     def _awaits_clone(self) -> bool:
@@ -169,7 +169,9 @@ class Cluster:
         return self._check_mode and bool(self._intent.declared.options.get("primary_conninfo"))
 
     def _make(self, data: DataDirectory) -> None:
-        initdb.initialize(data, self._intent.new, self._paths.bin_directory, self._owner, self._run)
+        self.outcome.superuser_password_is_set = initdb.initialize(
+            data, self._intent.new, self._paths.bin_directory, self._owner, self._run
+        )
         if not self._paths.has_configuration:
             self._configure()
 

@@ -58,7 +58,7 @@ class NewCluster:
         """Whether initdb sets it as it is: it reads one line, and used to keep no more than 99 bytes of that."""
         password = self.superuser_password or ""
         is_whole = self.version >= _FIRST_WITH_LONG_PASSWORDS or len(password.encode()) <= _LONG_PASSWORD
-        return bool(password) and is_whole and not {"\r", "\n"} & set(password)
+        return bool(password) and is_whole and not {"\r", "\n", "\0"} & set(password)
 
     def argv(self, bin_directory: str, target: str) -> list[str]:
         argv = [os.path.join(bin_directory, "initdb"), "-D", target, "--encoding", self.encoding]
@@ -74,8 +74,12 @@ class NewCluster:
         return argv
 
 
-def initialize(data: DataDirectory, new: NewCluster, bin_directory: str, owner: User, run: Runner) -> None:
-    """Run initdb for a data directory that is absent or empty, and for no other."""
+def initialize(data: DataDirectory, new: NewCluster, bin_directory: str, owner: User, run: Runner) -> bool:
+    """Run initdb for a data directory that is absent or empty, and for no other.
+
+    Returns whether the superuser has the password of `new`. Where an interrupted attempt is only finished, that is
+    not known.
+    """
     if data.state not in (State.ABSENT, State.EMPTY):
         raise Refusal(
             f"{data.path} {data.reason}: initdb is not run on it; move it aside if nothing in it is needed"
@@ -87,27 +91,27 @@ def initialize(data: DataDirectory, new: NewCluster, bin_directory: str, owner: 
         files.make_directory(new.wal_directory, owner, 0o700)
     try:
         if data.cannot_be_renamed or not may_write(parent, owner):
-            _inside(data.real_path, new, bin_directory, owner, run)
-        else:
-            _beside(data.real_path, new, bin_directory, owner, run)
+            return _inside(data.real_path, new, bin_directory, owner, run)
+        return _beside(data.real_path, new, bin_directory, owner, run)
     except OSError as error:
         raise WalstreamError(
             f"cannot make a cluster in {data.path}: {error.strerror} ({error.filename})"
         ) from None
 
 
-def _beside(target: str, new: NewCluster, bin_directory: str, owner: User, run: Runner) -> None:
+def _beside(target: str, new: NewCluster, bin_directory: str, owner: User, run: Runner) -> bool:
     parent, name = os.path.split(target)
     work = os.path.join(parent, f".{name}.initdb")
     with owner.effective():
         _forget(work, new)
-    _run(new, bin_directory, work, owner, run)
+    has_password = _run(new, bin_directory, work, owner, run)
     with owner.effective():
         os.rename(work, target)
         sync_directory(parent)
+    return has_password
 
 
-def _inside(target: str, new: NewCluster, bin_directory: str, owner: User, run: Runner) -> None:
+def _inside(target: str, new: NewCluster, bin_directory: str, owner: User, run: Runner) -> bool:
     files.make_directory(target, owner, 0o700)
     if os.geteuid() == 0:
         os.chown(target, owner.uid, owner.gid)  # a new mount belongs to root
@@ -119,13 +123,13 @@ def _inside(target: str, new: NewCluster, bin_directory: str, owner: User, run: 
         )  # nothing moves before initdb is done
         if not finished:
             _forget(work, new)
-    if not finished:
-        _run(new, bin_directory, work, owner, run)
+    has_password = not finished and _run(new, bin_directory, work, owner, run)
     with owner.effective():
         for name in sorted(os.listdir(work), key=lambda name: name == "global"):
             os.rename(os.path.join(work, name), os.path.join(target, name))
         os.rmdir(work)
         sync_directory(target)
+    return has_password
 
 
 def _forget(work: str, new: NewCluster) -> None:
@@ -138,7 +142,7 @@ def _forget(work: str, new: NewCluster) -> None:
     remove_entries(os.path.dirname(work), [os.path.basename(work)])
 
 
-def _run(new: NewCluster, bin_directory: str, target: str, owner: User, run: Runner) -> None:
+def _run(new: NewCluster, bin_directory: str, target: str, owner: User, run: Runner) -> bool:
     # Without being told, initdb compares the host's zone with every file of the time zone database: half a second.
     zone = time_zone.of_this_host()
     with _password(new, owner) as (options, descriptors):
@@ -146,6 +150,7 @@ def _run(new: NewCluster, bin_directory: str, target: str, owner: User, run: Run
         done = run(argv, env={"TZ": zone} if zone else None, descriptors=descriptors)
     if done.rc:
         raise WalstreamError(f"initdb failed: {_reason(done)}")
+    return bool(options)
 
 
 @contextlib.contextmanager
@@ -155,7 +160,10 @@ def _password(new: NewCluster, owner: User) -> Iterator[tuple[list[str], list[in
         yield [], []
         return
     with secret_file.in_memory(new.superuser_password or "", owner) as descriptor:
-        yield ["--pwfile", secret_file.path_of(descriptor)], [descriptor]
+        if descriptor is None:
+            yield [], []
+        else:
+            yield ["--pwfile", secret_file.path_of(descriptor)], [descriptor]
 
 
 def _reason(done: Result) -> str:

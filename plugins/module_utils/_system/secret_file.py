@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A secret for a program that reads it from a file: in memory, so that nothing can be left on a disk."""
+"""A secret for a program that reads it from a file: one without a name, so that no run can leave it behind."""
 
 from __future__ import annotations
 
@@ -11,13 +11,18 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._system.accou
 
 
 @contextlib.contextmanager
-def in_memory(secret: str, reader: User) -> Iterator[int]:
+def in_memory(secret: str, reader: User) -> Iterator[int | None]:
     """The descriptor of a file with `secret`, for a program that runs as `reader` and inherits it.
 
-    It opens the file anew by `path_of`, so the file has to be its user's.
+    It opens the file anew by `path_of`, so the file has to be its user's. None where the system has no such files: they
+    are Linux's, and the kernel's vm.memfd_noexec can forbid them.
     """
-    with reader.effective():
-        descriptor = os.memfd_create("secret")
+    try:
+        with reader.effective():
+            descriptor = os.memfd_create("secret")
+    except (AttributeError, OSError):
+        yield None
+        return
     try:
         os.fchmod(descriptor, 0o600)
         os.write(descriptor, secret.encode())

@@ -53,9 +53,6 @@ LATE = {
 }
 
 
-BUSY = {"server": "a setting"}
-
-
 def topology(**replica):
     shared = {"replication_password": "secret"}
     return _topology.build({"primary": ["p"], "replica": ["r"]}, {"p": shared, "r": {**shared, **replica}})
@@ -165,35 +162,6 @@ class TestInTheTopology:
         assert list(nodes["r"]["due"])[-1] == "proof"
         assert nodes["r"]["proved"] == ""
         assert "proof" not in nodes["p"]["due"]
-
-    def test_a_proof_can_wait_for_a_look_at_the_primary_that_this_run_has_looked_at(self):
-        assert self.added({"p": {**PRIMARY, "outside": False}, "r": STANDBY}, p=BUSY)["r"]["proof_can_wait"]
-        assert not self.added({"p": {**PRIMARY, "outside": True}, "r": STANDBY}, p=BUSY)["r"][
-            "proof_can_wait"
-        ]
-        assert not self.added({"r": STANDBY}, p=BUSY)["r"]["proof_can_wait"]
-        assert not self.added({"p": {**PRIMARY, "outside": False}, "r": STANDBY})["r"]["proof_can_wait"]
-
-    @pytest.mark.parametrize(
-        ("name", "change"),
-        [
-            ("r", {"downstreams": [{"name": "s"}]}),
-            ("r", {"lowers": {"max_connections": "200"}}),
-            ("r", {"due": {"certificates": "in every run"}}),
-            ("p", {"due": {"certificates": "in every run"}}),
-        ],
-    )
-    def test_a_proof_that_something_waits_for_cannot_wait(self, name, change):
-        declared, found = topology(), {"p": {**PRIMARY, "outside": False}, "r": STANDBY}
-        nodes = {one: {**_desired.node(declared, one, {}), "due": {}} for one in ("p", "r")}
-        assert _proof.can_wait(declared, "r", nodes, found)
-        nodes[name] = {**nodes[name], **change}
-        assert not _proof.can_wait(declared, "r", nodes, found)
-
-    def test_nor_can_one_that_makes_commits_wait(self):
-        declared, found = topology(replication_synchronous=True), {"p": {**PRIMARY, "outside": False}}
-        nodes = {one: {**_desired.node(declared, one, {}), "due": {}} for one in ("p", "r")}
-        assert not _proof.can_wait(declared, "r", nodes, found)
 
     def test_what_is_lacking_is_what_is_due(self):
         nodes = self.added({"p": PRIMARY, "r": {**STANDBY, "receiver": None}})

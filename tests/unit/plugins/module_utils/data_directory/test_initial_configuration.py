@@ -112,6 +112,7 @@ def test_initdb_argv(new, options):
         (15, "x" * 1000, True),
         (15, "two\nlines", False),
         (15, "ends with a return\r", False),
+        (15, "goes on after a zero\0", False),
         (13, "x" * 99, True),
         (13, "x" * 100, False),
         (13, "ü" * 50, False),
