@@ -57,7 +57,7 @@ sanity: setup  ## Run ansible-test sanity on a copy of the tracked files
 	scripts/sanity
 
 integration: setup images  ## Try each module on real servers (SUITES=bookworm, or more of them)
-	WALSTREAM_TEST_SUITES="$(SUITES)" pytest tests/integration
+	WALSTREAM_TEST_SUITES="$(SUITES)" pytest tests/integration --numprocesses 2 --dist loadfile
 
 end-to-end: setup images  ## Try the playbooks with trouble on purpose, two topologies at a time
 	pytest tests/end_to_end --numprocesses 2 --dist loadfile
