@@ -8,9 +8,7 @@ directory is a mount point, it works inside, and the control file moves to its p
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ansible_collections.walstream.postgresql.plugins.module_utils._data_directory.initial_configuration import (
@@ -145,25 +143,15 @@ def _forget(work: str, new: NewCluster) -> None:
 def _run(new: NewCluster, bin_directory: str, target: str, owner: User, run: Runner) -> bool:
     # Without being told, initdb compares the host's zone with every file of the time zone database: half a second.
     zone = time_zone.of_this_host()
-    with _password(new, owner) as (options, descriptors):
-        argv = [*new.argv(bin_directory, target), *options]
+    argv, descriptors = new.argv(bin_directory, target), []
+    with secret_file.in_memory(new.superuser_password if new.takes_password else None, owner) as password:
+        if password is not None:
+            argv += ["--pwfile", secret_file.path_of(password)]
+            descriptors.append(password)
         done = run(argv, env={"TZ": zone} if zone else None, descriptors=descriptors)
     if done.rc:
         raise WalstreamError(f"initdb failed: {_reason(done)}")
-    return bool(options)
-
-
-@contextlib.contextmanager
-def _password(new: NewCluster, owner: User) -> Iterator[tuple[list[str], list[int]]]:
-    """initdb's options for the superuser's password, and the descriptors that they speak of."""
-    if not new.takes_password:
-        yield [], []
-        return
-    with secret_file.in_memory(new.superuser_password or "", owner) as descriptor:
-        if descriptor is None:
-            yield [], []
-        else:
-            yield ["--pwfile", secret_file.path_of(descriptor)], [descriptor]
+    return bool(descriptors)
 
 
 def _reason(done: Result) -> str:
