@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import pytest
 from ansible_collections.walstream.postgresql.tests.end_to_end.harness import (
     SLOT,
     Topology,
@@ -25,6 +26,7 @@ def test_a_new_slot_and_a_raised_parameter_in_one_run(disposable: Topology) -> N
     assert 'replication slot "renamed" does not exist' not in said
 
 
+@pytest.mark.faults
 def test_a_replica_that_is_late_on_purpose(disposable: Topology) -> None:
     """It restarts, follows through another slot, and is lowered, without ever being early or taken for broken."""
     late = {"replication_apply_delay": "1h"}

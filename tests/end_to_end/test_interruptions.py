@@ -15,7 +15,7 @@ from ansible_collections.walstream.postgresql.tests.end_to_end.harness import SL
 
 BOUNDARIES = (
     "Make and start the container",
-    "Give the replication user, and the superuser where asked, a password",
+    "Configure and run the server",
     "Reserve WAL on the upstream",
     "Base backup",
     "replica : Prove that it replicates",

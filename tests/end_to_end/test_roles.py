@@ -15,6 +15,7 @@ PASSWORDS = (
 LOOK = "SELECT query FROM pg_stat_activity WHERE query LIKE '%planted%' AND pid <> pg_backend_pid();"
 
 
+@pytest.mark.faults
 def test_passwords_of_all_kinds_rotate(disposable: Topology) -> None:
     """Each reaches both ends in one run, also where an earlier run was killed between them; streaming goes on."""
     started = [node.started for node in disposable.nodes]
