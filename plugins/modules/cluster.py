@@ -262,11 +262,11 @@ cluster:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.walstream.postgresql.plugins.module_utils._cluster import location
 from ansible_collections.walstream.postgresql.plugins.module_utils._cluster.flow import (
     Cluster,
     Intent,
     Outcome,
-    location,
 )
 from ansible_collections.walstream.postgresql.plugins.module_utils._cluster.plan import Declared
 from ansible_collections.walstream.postgresql.plugins.module_utils._data_directory.initdb import NewCluster

@@ -130,9 +130,7 @@ def server_facts(server: Server, paths: Paths, asked: Questions) -> dict[str, An
         "settings": {row["name"]: row["value"] for row in server.rows(_PARAMETERS, [list(SETTINGS)])},
         "pending_restart": sorted(name.lower() for name in seen.pending_restart),
         "unloaded_files": live.newer_files(server, paths.loaded_files(), live.look(server)),
-        "stale_logins": logins.stale(server, asked.logins),
-        "expired_logins": logins.expired(server, asked.logins),
-        "privileged_logins": logins.privileged(server, asked.logins),
+        **logins.look(server, asked.logins),
         "upstream": conninfo.to_keywords(str(server.value("SELECT current_setting('primary_conninfo')"))),
         "tablespaces": server.rows(_TABLESPACES),
     }

@@ -18,18 +18,12 @@ LOGIN_OPTIONS: dict[str, dict[str, Any]] = {
 """One role, as a module's option describes it."""
 
 _ROLES = """
-SELECT rolname AS name, rolcanlogin AS login, rolreplication OR rolsuper AS replication, rolpassword AS password
-  FROM pg_authid WHERE rolname = ANY (%s)
-"""
-_PRIVILEGES = """
-SELECT rolname AS name, array_remove(ARRAY[
+SELECT rolname AS name, rolcanlogin AS login, rolreplication OR rolsuper AS replication, rolpassword AS password,
+       CASE WHEN rolvaliduntil < now() THEN rolvaliduntil::text END AS expired,
+       array_remove(ARRAY[
          CASE WHEN rolsuper THEN 'SUPERUSER' END, CASE WHEN rolcreaterole THEN 'CREATEROLE' END,
          CASE WHEN rolcreatedb THEN 'CREATEDB' END, CASE WHEN rolbypassrls THEN 'BYPASSRLS' END], NULL) AS more
-  FROM pg_roles WHERE rolname = ANY (%s)
-"""
-_EXPIRED = """
-SELECT rolname AS name, rolvaliduntil::text AS valid_until
-  FROM pg_roles WHERE rolname = ANY (%s) AND rolvaliduntil < now()
+  FROM pg_authid WHERE rolname = ANY (%s)
 """
 
 
@@ -42,23 +36,23 @@ class DeclaredLogin:
     replication: bool = False
 
 
-def stale(server: Server, declared: Iterable[DeclaredLogin]) -> list[str]:
-    """The names of those roles that are missing or not as declared, as far as can be told without trying."""
+def look(server: Server, declared: Iterable[DeclaredLogin]) -> dict[str, Any]:
+    """What `cluster_info` returns of these roles.
+
+    `stale_logins`: names of those that are missing or not as declared, as far as can be told without trying.
+    `expired_logins`: until when passwords were valid that no longer are; who has a certificate is not concerned.
+    `privileged_logins`: attributes beyond logging in and replicating.
+    """
     declared = list(declared)
     found = {row["name"]: row for row in server.rows(_ROLES, [[one.name for one in declared]])}
-    return [one.name for one in declared if not _is_as_declared(one, found.get(one.name))]
-
-
-def privileged(server: Server, declared: Iterable[DeclaredLogin]) -> dict[str, list[str]]:
-    """The attributes beyond logging in and replicating, of those roles that have any."""
-    rows = server.rows(_PRIVILEGES, [[one.name for one in declared]])
-    return {row["name"]: row["more"] for row in rows if row["more"]}
-
-
-def expired(server: Server, declared: Iterable[DeclaredLogin]) -> dict[str, str]:
-    """Until when the passwords of those roles were valid that no longer are. Who has a certificate is not concerned."""
-    rows = server.rows(_EXPIRED, [[one.name for one in declared if one.password]])
-    return {row["name"]: row["valid_until"] for row in rows}
+    with_password = {one.name for one in declared if one.password}
+    return {
+        "stale_logins": [one.name for one in declared if not _is_as_declared(one, found.get(one.name))],
+        "expired_logins": {
+            name: row["expired"] for name, row in found.items() if row["expired"] and name in with_password
+        },
+        "privileged_logins": {name: row["more"] for name, row in found.items() if row["more"]},
+    }
 
 
 def _is_as_declared(declared: DeclaredLogin, row: dict[str, object] | None) -> bool:

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 
 from ansible_collections.walstream.postgresql.plugins.module_utils._errors import Refusal, WalstreamError
 from ansible_collections.walstream.postgresql.plugins.module_utils._system import configuration_files as files
-from ansible_collections.walstream.postgresql.plugins.module_utils._system.accounts import User
+from ansible_collections.walstream.postgresql.plugins.module_utils._system import secret_file
+from ansible_collections.walstream.postgresql.plugins.module_utils._system.accounts import User, current_user
 from ansible_collections.walstream.postgresql.plugins.module_utils._system.files import (
     OWNER_ONLY,
     read_file,
@@ -126,18 +127,21 @@ def _trust(context: ssl.SSLContext, text: str) -> None:
 
 def _present(context: ssl.SSLContext, whose: str, text: str) -> None:
     """OpenSSL wants a path. This one leads to memory: a key that is only tried must not touch a disk."""
-    descriptor = os.memfd_create("pem")
-    try:
-        os.write(descriptor, text.encode())
-        context.load_cert_chain(f"/proc/self/fd/{descriptor}", password=lambda: "")
-    except (ssl.SSLError, ValueError) as error:
-        reason = getattr(error, "reason", None) or "not readable"
-        raise WalstreamError(
-            f"certificate and key of the {whose} cannot be used together ({str(reason).lower().replace('_', ' ')}): "
-            "they must belong together, and the key must need no passphrase"
-        ) from None
-    finally:
-        os.close(descriptor)
+    with secret_file.in_memory(text, current_user()) as descriptor:
+        if descriptor is None:
+            raise WalstreamError(
+                f"certificate and key of the {whose} cannot be tried: this host has no files in memory (memfd_create), "
+                "which its kernel may forbid by vm.memfd_noexec"
+            )
+        try:
+            context.load_cert_chain(secret_file.path_of(descriptor), password=lambda: "")
+        except (ssl.SSLError, ValueError) as error:
+            reason = getattr(error, "reason", None) or "not readable"
+            raise WalstreamError(
+                f"certificate and key of the {whose} cannot be used together "
+                f"({str(reason).lower().replace('_', ' ')}): they must belong together, and the key must need no "
+                "passphrase"
+            ) from None
 
 
 @dataclass(frozen=True)

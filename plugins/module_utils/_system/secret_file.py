@@ -14,7 +14,7 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._system.accou
 def in_memory(secret: str | None, reader: User) -> Iterator[int | None]:
     """The descriptor of a file with `secret`, for a program that runs as `reader` and inherits it.
 
-    It opens the file anew by `path_of`, so the file has to be its user's. None where there is no secret, and where the
+    That opens the file anew by `path_of`, so it has to be its user's. None where there is no secret, and where the
     system has no such files: they are Linux's, and the kernel's vm.memfd_noexec can forbid them.
     """
     if secret is None:
