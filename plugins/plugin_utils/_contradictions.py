@@ -127,7 +127,15 @@ def _primary_without_data(topology: Topology, found: Found) -> Iterator[str]:
         )
     for node in topology.replicas:
         held = _data(found, node.name)
-        if held.get("state") in HOLDS_DATA and not _consented(node, found):
+        if held.get("state") not in HOLDS_DATA or _consented(node, found):
+            continue
+        if not held.get("system_identifier"):
+            yield (
+                f"the primary '{primary.name}' has no data in {data.get('path')}, and '{node.name}' holds something in "
+                f"{held.get('path')} that is no cluster ({held.get('reason')}): mount or restore the primary's data "
+                f"directory, or move aside what '{node.name}' holds if nothing in it is needed"
+            )
+        else:
             yield (
                 f"the primary '{primary.name}' has no data in {data.get('path')}, but '{node.name}' holds a cluster of "
                 f"system {held.get('system_identifier')}: a new primary would start empty, so mount or restore the "

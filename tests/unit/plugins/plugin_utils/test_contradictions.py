@@ -53,6 +53,11 @@ REFUSED = {
         host("standby", False),
         "a new primary would start empty",
     ),
+    "primary lost, replica holds something else": (
+        ABSENT,
+        host("unknown", False),
+        "'r' holds something in /data that is no cluster it holds other files)",
+    ),
     "primary partial": (PARTIAL, ABSENT, "no complete cluster"),
     "primary unknown": (
         host("unknown", False),
