@@ -7,10 +7,12 @@ of a replica we know nothing about.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 import pwd
-from collections.abc import Iterable
+from collections.abc import Callable, Iterator
 
 from ansible_collections.walstream.postgresql.plugins.module_utils._errors import WalstreamError
 from ansible_collections.walstream.postgresql.plugins.module_utils._system import files, folders
@@ -28,22 +30,34 @@ def read(path: str) -> list[str]:
 
 def add(path: str, name: str) -> None:
     """Note a slot that is about to be made: a note too many does no harm, one too few leaks a slot."""
-    _write(path, {*read(path), name})
+    _change(path, lambda names: names | {name})
 
 
 def discard(path: str, name: str) -> None:
     """Strike a slot that is gone."""
-    _write(path, set(read(path)) - {name})
+    _change(path, lambda names: names - {name})
 
 
-def _write(path: str, names: Iterable[str]) -> None:
-    text = json.dumps(sorted(names)) + "\n"
-    if files.read_file(path) == text:
-        return
+def _change(path: str, change: Callable[[set[str]], set[str]]) -> None:
+    folder = os.path.dirname(path)
     try:
         # As the owner of the folder: nobody's link on the way is followed with more rights than who planted it has.
-        keeper = pwd.getpwuid(folders.keeper(os.path.dirname(path))).pw_name
-        with User.named(keeper).effective():
-            files.write_file(path, text, durable=True)
+        keeper = pwd.getpwuid(folders.keeper(folder)).pw_name
+        with User.named(keeper).effective(), _alone_in(folder):
+            names = set(read(path))
+            changed = change(names)
+            if changed != names:
+                files.write_file(path, json.dumps(sorted(changed)) + "\n", durable=True)
     except (OSError, KeyError) as error:
         raise WalstreamError(f"cannot write the record of our slots, {path}: {error}") from None
+
+
+@contextlib.contextmanager
+def _alone_in(folder: str) -> Iterator[None]:
+    """Replicas make their slots at the same time: one at a time may read the record and write it."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)  # and with it the lock

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from ansible_collections.walstream.postgresql.plugins.module_utils._slot import record
 
@@ -16,6 +18,17 @@ def test_it_remembers_and_forgets(tmp_path):
     record.discard(path, "b")
     record.discard(path, "never")
     assert record.read(path) == ["a"]
+
+
+def test_replicas_that_come_at_the_same_time_lose_nothing(tmp_path):
+    path = str(tmp_path / "main.slots")
+    names = [f"replica_{number:02}" for number in range(40)]
+    with ThreadPoolExecutor(max_workers=8) as replicas:
+        list(replicas.map(lambda name: record.add(path, name), names))
+        assert record.read(path) == names
+        list(replicas.map(lambda name: record.discard(path, name), names[1:]))
+    assert record.read(path) == names[:1]
+    assert [file.name for file in tmp_path.iterdir()] == ["main.slots"]
 
 
 @pytest.mark.parametrize("text", ["", "{", "{}", "null"])
