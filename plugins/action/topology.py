@@ -15,6 +15,7 @@ from ansible_collections.walstream.postgresql.plugins.plugin_utils import (
     _due,
     _outside,
     _proof,
+    _report,
     _topology,
 )
 
@@ -35,18 +36,20 @@ class ActionModule(ActionBase):
             topology = self._declared(task_vars)
             found, unseen = self._found(topology, arguments["found"], task_vars)
             contradiction = _contradictions.first(topology, found) or _outside.first(
-                topology, found, unseen, is_whole=bool(self._template(task_vars.get("cluster_play_is_whole")))
+                topology, found, unseen, is_whole=self._is_whole(task_vars)
             )
             if contradiction:
                 raise WalstreamError(contradiction + self._what_was_changed(task_vars))
-            nodes = {name: _desired.node(topology, name, found) for name in topology.nodes}
+            planned = {name: _desired.node(topology, name, found) for name in topology.nodes}
+            nodes = _proof.added(topology, planned, found)
             result["topology"] = {
                 "primary": topology.primary.name,
                 "levels": self._levels(topology),
                 "synchronous_standby_names": topology.synchronous_standby_names,
                 "synchronous_is_due": _due.is_synchronous_due(topology, nodes[topology.primary.name]),
-                "is_as_declared": not any({*node["due"]} - {_due.CERTIFICATES} for node in nodes.values()),
-                "nodes": _proof.added(topology, nodes, found),
+                "is_as_declared": not any({*node["due"]} - {_due.CERTIFICATES} for node in planned.values()),
+                "nodes": nodes,
+                "report": self._report(nodes, found, task_vars) if found else {},
             }
         except WalstreamError as error:
             raise AnsibleActionFail(str(error)) from None
@@ -90,6 +93,21 @@ class ActionModule(ActionBase):
     def _what_was_changed(self, task_vars: Mapping[str, Any]) -> str:
         """A later look of the same run finds hosts on which it may have been at work."""
         return "" if self._template(task_vars.get("cluster_is_discovered")) else "; nothing was changed"
+
+    def _report(
+        self, nodes: Mapping[str, Any], found: Mapping[str, Any], task_vars: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """What there is to say of the hosts for which this task speaks, by name."""
+        spoken_for = (
+            task_vars["ansible_play_hosts"]
+            if self._is_whole(task_vars)
+            else [task_vars["inventory_hostname"]]
+        )
+        said = {name: _report.of(nodes[name], found.get(name, {})) for name in spoken_for if name in nodes}
+        return {name: one for name, one in said.items() if one}
+
+    def _is_whole(self, task_vars: Mapping[str, Any]) -> bool:
+        return bool(self._template(task_vars.get("cluster_play_is_whole")))
 
     def _template(self, value: Any) -> Any:
         return self._templar.template(value)

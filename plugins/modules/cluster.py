@@ -66,6 +66,19 @@ options:
         before version 14 no more than 99 bytes.
     type: str
     version_added: 0.4.0
+  slots:
+    description:
+      - Physical replication slots that a new cluster is made with, as soon as its server runs. Each reserves WAL at
+        once.
+      - For a cluster that exists already use M(walstream.postgresql.replication_slot).
+    type: list
+    elements: str
+    default: []
+    version_added: 0.5.0
+  slot_record:
+    description: A file in which the names of O(slots) are noted, as M(walstream.postgresql.replication_slot) does.
+    type: path
+    version_added: 0.5.0
   port:
     description: The server's port. By default as the settings file says, or else the server's own default.
     type: int
@@ -205,6 +218,11 @@ cluster:
       description: Whether the cluster was made with O(superuser_password), or would be in check mode.
       type: bool
       sample: false
+    made_slots:
+      description: Those of O(slots) that the cluster was made with, or would be in check mode.
+      type: list
+      elements: str
+      sample: []
     system_identifier:
       description: The system identifier. Null where there is no cluster yet.
       type: str
@@ -278,6 +296,7 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._layout.base 
 from ansible_collections.walstream.postgresql.plugins.module_utils._layout.choice import resolve
 from ansible_collections.walstream.postgresql.plugins.module_utils._module import Module, run
 from ansible_collections.walstream.postgresql.plugins.module_utils._postgresql import conninfo, guc_file
+from ansible_collections.walstream.postgresql.plugins.module_utils._postgresql.lsn import require_slot_name
 from ansible_collections.walstream.postgresql.plugins.module_utils._system.accounts import User, owner_for
 
 
@@ -311,6 +330,8 @@ def intent_of(params: dict[str, Any], version: int | None) -> Intent:
             if value is not None
         },
         initialize=params["initialize"],
+        slots=params["slots"],
+        slot_record=params["slot_record"],
         restart=params["restart"],
         timeout=params["timeout"],
     )
@@ -338,6 +359,8 @@ def shown(layout: Layout, owner: User, outcome: Outcome) -> dict[str, Any]:
 
 def work(module: AnsibleModule) -> dict[str, Any]:
     params = module.params
+    for name in params["slots"]:
+        require_slot_name(name)
     owner = owner_for(params["owner"], module.check_mode)
     layout = resolve(Wish.from_params(params, params["name"]), location.look_around())
     cluster = Cluster(layout, owner, intent_of(params, layout.paths.version), module.check_mode)
@@ -357,6 +380,8 @@ def main() -> None:
             "data_checksums": {"type": "bool", "default": True},
             "wal_directory": {"type": "path"},
             "superuser_password": {"type": "str", "no_log": True},
+            "slots": {"type": "list", "elements": "str", "default": []},
+            "slot_record": {"type": "path"},
             "port": {"type": "int"},
             "settings": {"type": "dict"},
             "defaults": {"type": "dict", "default": {}},

@@ -80,4 +80,15 @@ topology:
           port: 5432
           slot: replica_physical_slot
           upstream_name: postgres-primary
+    report:
+      description:
+        - With O(found), what there is to say of each host of the play, or of this host alone unless
+          C(cluster_play_is_whole) is true.
+        - C(due) has the steps to come, each with its reason. C(proved) says what this look has proved.
+        - C(privileges) says what the replication user may do beyond replicating.
+      type: dict
+      sample:
+        postgres-replica:
+          due:
+            slot: "'postgres-primary' has no slot 'replica_physical_slot'"
 """

@@ -79,6 +79,7 @@ def _state(topology: Topology, this: Node, found: Found) -> dict[str, Any]:
             }
             for other in topology.downstreams(this.name)
         ],
+        "first_slots": first_slots(topology, this, found),
         "stale_slots": stale_slots(topology, this, found),
         "unused_slots": unused_slots(topology, this, found),
         "settings": wanted,
@@ -279,6 +280,22 @@ def is_outside(found: Found, name: str) -> bool:
     return bool(found.get(name, {}).get("outside"))
 
 
+def first_slots(topology: Topology, this: Node, found: Found) -> list[str]:
+    """Slots that a server which has yet to be made is made with: of those who are cloned from it in the same run."""
+    if this.role == REPLICA or not _has_no_cluster(this, found):
+        return []
+    return [
+        str(other.slot)
+        for other in topology.downstreams(this.name)
+        if _has_no_cluster(other, found) and not is_outside(found, other.name)
+    ]
+
+
+def _has_no_cluster(node: Node, found: Found) -> bool:
+    """False where nobody looked."""
+    return (found.get(node.name, {}).get("data") or {}).get("state") in WITHOUT_CLUSTER
+
+
 def stale_slots(topology: Topology, this: Node, found: Found) -> list[str]:
     """Slots that we once made on this node and that no replica should stream through any more."""
     here = found.get(this.name, {})
@@ -310,7 +327,7 @@ def _may_hold(replica: Node, others: set[tuple[str, str]], found: Found) -> set[
     here = found.get(replica.name)
     if here is None:
         return None
-    if (here.get("data") or {}).get("state") in WITHOUT_CLUSTER:
+    if _has_no_cluster(replica, found):
         return set()
     configured = (here.get("settings") or {}).get("primary_slot_name")
     follows = here.get("upstream") or {}

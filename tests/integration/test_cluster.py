@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from ansible_collections.walstream.postgresql.plugins.module_utils._postgresql.hba_block import BEGIN, END
 
@@ -59,7 +61,11 @@ def test_from_nothing(servers, suite):
         "settings": {"wal_level": "replica"},
         "defaults": {"listen_addresses": "*"},
         "superuser_password": PASSWORD,
+        "slots": ["first", "second"],
+        "slot_record": "/var/lib/postgresql/noted",
     }
+    refused = cluster(**{**wanted, "slots": ["First"]})
+    assert "'First' cannot be the name of a replication slot" in refused["msg"]
     wrong = cluster(initialize=True, settings={"nonsense": 1})
     assert 'unrecognized configuration parameter "nonsense"' in wrong["msg"]
     foreseen = cluster(check=True, **wanted)
@@ -67,11 +73,15 @@ def test_from_nothing(servers, suite):
     assert cluster.info()["configured"] is False
     made = cluster(**wanted)
     assert made["changed"]
-    assert (
-        made["cluster"]["actions"] == foreseen["cluster"]["actions"] == ["created", "configured", "started"]
-    )
-    again = cluster(**wanted)
+    assert made["cluster"]["actions"] == foreseen["cluster"]["actions"]
+    assert made["cluster"]["actions"] == ["created", "configured", "started", "slots made"]
+    assert made["cluster"]["made_slots"] == foreseen["cluster"]["made_slots"] == ["first", "second"]
+    reserving = "SELECT array_agg(slot_name ORDER BY slot_name) FROM pg_replication_slots WHERE restart_lsn IS NOT NULL"
+    assert cluster.node.psql(reserving) == "{first,second}"
+    assert json.loads(cluster.node.run("cat", "/var/lib/postgresql/noted")) == ["first", "second"]
+    again = cluster(**{**wanted, "slots": ["third"]})
     assert not again["changed"], again
+    assert again["cluster"]["made_slots"] == []
     assert made["cluster"]["superuser_password_is_set"] is True
     assert again["cluster"]["superuser_password_is_set"] is False
     assert PASSWORD not in str((made, again, foreseen))

@@ -48,6 +48,9 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._postgresql.s
     Server,
     connect,
 )
+from ansible_collections.walstream.postgresql.plugins.module_utils._slot import record
+from ansible_collections.walstream.postgresql.plugins.module_utils._slot.on_server import SlotServer
+from ansible_collections.walstream.postgresql.plugins.module_utils._slot.plan import Action, Wanted
 from ansible_collections.walstream.postgresql.plugins.module_utils._system import configuration_files as files
 from ansible_collections.walstream.postgresql.plugins.module_utils._system.accounts import User
 from ansible_collections.walstream.postgresql.plugins.module_utils._system.command import system_runner
@@ -67,6 +70,9 @@ class Intent:
     """Lines of our block in pg_hba.conf; None leaves it as it is."""
     initial_settings: Mapping[str, str] = field(default_factory=dict)
     initialize: bool = False
+    slots: Sequence[str] = ()
+    """Physical slots that a new cluster is made with."""
+    slot_record: str | None = None
     restart: bool = True
     timeout: float = 60.0
 
@@ -86,6 +92,7 @@ class Outcome:
     in_recovery: bool | None = None
     system_identifier: str | None = None
     superuser_password_is_set: bool = False
+    made_slots: list[str] = field(default_factory=list)
 
     def said(self) -> dict[str, Any]:
         """What the module returns of it; the texts are for the difference."""
@@ -123,6 +130,7 @@ class Cluster:
         if self._intent.state in RUNNING_STATES:
             self._serve(plan, data)
         self._admit()
+        self._reserve()
         self._observe(data)
         return self.outcome
 
@@ -302,6 +310,20 @@ class Cluster:
                     f"with the rules that are declared for {rules.path} {error}; the former ones are in force again: "
                     "correct postgresql_hba, or the option 'hba'"
                 ) from None
+
+    def _reserve(self) -> None:
+        """Keep a new cluster's WAL from its first moment on for those who are about to be cloned from it."""
+        is_new = "created" in self.outcome.actions
+        if is_new and self._intent.slots and self._intent.state in RUNNING_STATES:
+            self._do("slots made", self._make_slots)
+            self.outcome.made_slots = list(self._intent.slots)
+
+    def _make_slots(self) -> None:
+        with self._connect(self._ready_postmaster()) as server:
+            for name in self._intent.slots:
+                if self._intent.slot_record:
+                    record.add(self._intent.slot_record, name)
+                SlotServer(server).apply(Action.CREATE, Wanted(name))
 
     def _start(self) -> None:
         live.let_clock_pass(self._paths.loaded_files())

@@ -237,6 +237,26 @@ def test_what_standbys_depend_on_is_a_number():
         _desired.node(topology, "r", {})
 
 
+ABSENT, STANDBY = {"data": {"state": "absent"}}, {"data": {"state": "standby"}}
+
+
+@pytest.mark.parametrize(
+    ("found", "slots"),
+    [
+        ({"p": ABSENT, "r": ABSENT, "s": ABSENT, "below": ABSENT}, ["r", "s"]),
+        ({"p": ABSENT, "r": {"data": {"state": "empty"}}, "s": STANDBY}, ["r"]),
+        ({"p": ABSENT, "r": {**ABSENT, "outside": True}}, []),
+        ({"p": ABSENT}, []),
+        ({"p": {"data": {"state": "primary"}}, "r": ABSENT, "s": ABSENT}, []),
+        ({}, []),
+    ],
+)
+def test_a_new_primary_is_made_with_the_slots_of_those_who_are_cloned_from_it_in_the_same_run(found, slots):
+    topology = build(replica=("r", "s", "below"), below={"replication_upstream": "r"})
+    assert _desired.node(topology, "p", found)["first_slots"] == slots
+    assert _desired.node(topology, "r", found)["first_slots"] == []
+
+
 def test_a_stale_slot_is_ours_and_nobodys_any_more():
     found = {
         "p": {
