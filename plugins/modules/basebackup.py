@@ -107,14 +107,15 @@ options:
     elements: str
   foreseen:
     description:
-      - For check mode, where rules, a role or certificates that let this host in are planned by earlier tasks only.
+      - For check mode, where earlier tasks only plan the upstream itself, or the rules, role or certificates that let
+        this host in.
       - If the upstream lets nobody in yet, this is what it is taken for, and the login is not tried further.
       - Ignored by a run.
     type: dict
     version_added: 0.2.0
     suboptions:
       system_identifier:
-        description: The upstream's system identifier.
+        description: The upstream's system identifier. Empty where that server is yet to be made.
         type: str
         required: true
       timeline:

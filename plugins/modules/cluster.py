@@ -68,9 +68,10 @@ options:
     version_added: 0.4.0
   slots:
     description:
-      - Physical replication slots that a new cluster is made with, as soon as its server runs. Each reserves WAL at
-        once.
-      - For a cluster that exists already use M(walstream.postgresql.replication_slot).
+      - Physical replication slots that a new cluster is made with, as soon as its server runs, so not with
+        O(state=present). Each reserves WAL at once.
+      - For a cluster that exists already use M(walstream.postgresql.replication_slot), also where a run was ended
+        between the cluster and its slots.
     type: list
     elements: str
     default: []
@@ -282,12 +283,14 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.walstream.postgresql.plugins.module_utils._cluster import location
 from ansible_collections.walstream.postgresql.plugins.module_utils._cluster.flow import (
+    RUNNING_STATES,
     Cluster,
     Intent,
     Outcome,
 )
 from ansible_collections.walstream.postgresql.plugins.module_utils._cluster.plan import Declared
 from ansible_collections.walstream.postgresql.plugins.module_utils._data_directory.initdb import NewCluster
+from ansible_collections.walstream.postgresql.plugins.module_utils._errors import WalstreamError
 from ansible_collections.walstream.postgresql.plugins.module_utils._layout.base import (
     LAYOUT_OPTIONS,
     Layout,
@@ -337,6 +340,17 @@ def intent_of(params: dict[str, Any], version: int | None) -> Intent:
     )
 
 
+def _check_slots(params: dict[str, Any]) -> None:
+    for name in params["slots"]:
+        require_slot_name(name)
+    if len(set(params["slots"])) < len(params["slots"]):
+        raise WalstreamError("'slots' names a slot twice: name each once")
+    if params["slots"] and params["state"] not in RUNNING_STATES:
+        raise WalstreamError(
+            f"'slots' are made by a server that runs, and 'state' is '{params['state']}': set it to 'started'"
+        )
+
+
 def shown(layout: Layout, owner: User, outcome: Outcome) -> dict[str, Any]:
     found = location.located(layout, owner)
     before, after = guc_file.masked(outcome.before), guc_file.masked(outcome.after)
@@ -359,8 +373,7 @@ def shown(layout: Layout, owner: User, outcome: Outcome) -> dict[str, Any]:
 
 def work(module: AnsibleModule) -> dict[str, Any]:
     params = module.params
-    for name in params["slots"]:
-        require_slot_name(name)
+    _check_slots(params)
     owner = owner_for(params["owner"], module.check_mode)
     layout = resolve(Wish.from_params(params, params["name"]), location.look_around())
     cluster = Cluster(layout, owner, intent_of(params, layout.paths.version), module.check_mode)

@@ -131,9 +131,10 @@ def _primary_without_data(topology: Topology, found: Found) -> Iterator[str]:
             continue
         if not held.get("system_identifier"):
             yield (
-                f"the primary '{primary.name}' has no data in {data.get('path')}, and '{node.name}' holds something in "
-                f"{held.get('path')} that is no cluster ({held.get('reason')}): mount or restore the primary's data "
-                f"directory, or move aside what '{node.name}' holds if nothing in it is needed"
+                f"the primary '{primary.name}' has no data in {data.get('path')}, and {held.get('path')} on "
+                f"'{node.name}' {held.get('reason')}: that may be all that is left, and a new primary would start "
+                f"empty, so mount or restore the primary's data directory, and move aside what '{node.name}' has only "
+                "if nothing in it is needed"
             )
         else:
             yield (

@@ -281,14 +281,19 @@ def is_outside(found: Found, name: str) -> bool:
 
 
 def first_slots(topology: Topology, this: Node, found: Found) -> list[str]:
-    """Slots that a server which has yet to be made is made with: of those who are cloned from it in the same run."""
+    """Slots that a server which has yet to be made is made with: of those who are cloned from it next, in the same run.
+
+    Not of those who need something else before, which may fail and leave a slot without a clone.
+    """
     if this.role == REPLICA or not _has_no_cluster(this, found):
         return []
-    return [
-        str(other.slot)
-        for other in topology.downstreams(this.name)
-        if _has_no_cluster(other, found) and not is_outside(found, other.name)
-    ]
+    return [str(other.slot) for other in topology.downstreams(this.name) if _is_cloned_next(other, found)]
+
+
+def _is_cloned_next(replica: Node, found: Found) -> bool:
+    here = found.get(replica.name, {})
+    needs_more = here.get("missing_packages") or here.get("clone_leftovers") or tls(replica, found)
+    return _has_no_cluster(replica, found) and not is_outside(found, replica.name) and not needs_more
 
 
 def _has_no_cluster(node: Node, found: Found) -> bool:

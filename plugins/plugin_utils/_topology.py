@@ -379,7 +379,7 @@ def _level(name: str, upstreams: Mapping[str, str], primary: str) -> int:
 
 def _slots(declared: Mapping[str, str | None], upstreams: Mapping[str, str]) -> dict[str, str]:
     """Each replica's slot, unique on its upstream: two names that look alike as slots get a digest."""
-    derived = {name: slot or slot_name(name) for name, slot in declared.items()}
+    derived = {name: str(slot or slot_name(name)) for name, slot in declared.items()}
     slots = {}
     for name, slot in derived.items():
         rivals = [

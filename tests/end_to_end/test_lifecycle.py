@@ -104,6 +104,19 @@ def test_check_tells_what_a_clone_would_take(disposable: Topology) -> None:
     disposable.verify().settled()
 
 
+def test_check_tells_what_hosts_without_a_cluster_would_get(disposable: Topology) -> None:
+    for node in (disposable.replica, disposable.primary):
+        node.pg_ctl("stop", "-m", "fast")
+        node.shell("rm -rf /var/lib/postgresql/15 /etc/postgresql/15")
+    before = disposable.state()
+    told = disposable.site("--check", "--diff").succeeded()
+    assert told.result("Base backup")["basebackup"]["action"] == "cloned"
+    assert disposable.state() == before
+    made = disposable.site().succeeded()
+    assert told.changed == made.changed - 1, "all but the example table"
+    disposable.verify().settled()
+
+
 def test_check_of_a_changed_setting(topology: Topology) -> None:
     inventory = topology.inventory(postgresql_settings={"listen_addresses": "*", "work_mem": "7MB"})
     before = topology.state()

@@ -24,6 +24,7 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._cluster.plan
     refuse_beaten,
     refuse_contradictions,
     refuse_problems,
+    refuse_slots_without_room,
     refuse_too_low_for_standby,
     standby_minimums,
 )
@@ -168,6 +169,8 @@ class Cluster:
             )
         plan = self._plan()
         self._validate(plan, data)  # a wrong setting is refused before anything is made
+        effective = {name: setting.value for name, setting in plan.configuration.effective().items()}
+        refuse_slots_without_room(self._intent.slots, effective)
         self.outcome.superuser_password_is_set = self._intent.new.takes_password
         self._do("created", lambda: self._make(data))
 

@@ -28,6 +28,9 @@ STANDBY_MINIMUMS = {
 }
 """What a standby must have at least as high as its primary (manual, "Hot Standby"), with the server's defaults."""
 
+SLOTS_BY_DEFAULT = 10
+"""The server's own `max_replication_slots`."""
+
 _CONTROLDATA_NAMES = {
     "max_prepared_xacts": "max_prepared_transactions",
     "max_locks_per_xact": "max_locks_per_transaction",
@@ -138,6 +141,18 @@ def refuse_contradictions(effective: Mapping[str, str]) -> None:
     if reasons:
         raise Refusal(
             f"the server would not start with these settings: {'; '.join(reasons)}; nothing was changed"
+        )
+
+
+def refuse_slots_without_room(slots: Sequence[str], effective: Mapping[str, str]) -> None:
+    """A new cluster starts without a slot, so its settings alone decide."""
+    room = _number(effective.get("max_replication_slots"), SLOTS_BY_DEFAULT)
+    if slots and effective.get("wal_level", "replica").lower() == "minimal":
+        raise Refusal("slots need wal_level 'replica' or 'logical', and it is 'minimal'; nothing was changed")
+    if len(slots) > room:
+        raise Refusal(
+            f"there is no room for {len(slots)} slots ({', '.join(slots)}): max_replication_slots is {room}, so raise "
+            "it; nothing was changed"
         )
 
 

@@ -17,6 +17,10 @@ from collections.abc import Callable, Iterator
 from ansible_collections.walstream.postgresql.plugins.module_utils._errors import WalstreamError
 from ansible_collections.walstream.postgresql.plugins.module_utils._system import files, folders
 from ansible_collections.walstream.postgresql.plugins.module_utils._system.accounts import User
+from ansible_collections.walstream.postgresql.plugins.module_utils._waiter import wait_until
+
+_PATIENCE = 10.0
+"""Seconds. Each holds the lock for one write."""
 
 
 def read(path: str) -> list[str]:
@@ -43,7 +47,7 @@ def _change(path: str, change: Callable[[set[str]], set[str]]) -> None:
     try:
         # As the owner of the folder: nobody's link on the way is followed with more rights than who planted it has.
         keeper = pwd.getpwuid(folders.keeper(folder)).pw_name
-        with User.named(keeper).effective(), _alone_in(folder):
+        with User.named(keeper).effective(), _alone_with(path):
             names = set(read(path))
             changed = change(names)
             if changed != names:
@@ -53,11 +57,29 @@ def _change(path: str, change: Callable[[set[str]], set[str]]) -> None:
 
 
 @contextlib.contextmanager
-def _alone_in(folder: str) -> Iterator[None]:
+def _alone_with(path: str) -> Iterator[None]:
     """Replicas make their slots at the same time: one at a time may read the record and write it."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    descriptor = wait_until(lambda: _try_to_lock(path), lambda locked: locked is not None, _PATIENCE)
+    if descriptor is None:
+        raise WalstreamError(
+            f"the record of our slots, {path}, has been locked by another process for {_PATIENCE:g} seconds: "
+            "end what holds it (fuser tells), and run again"
+        )
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
         os.close(descriptor)  # and with it the lock
+
+
+def _try_to_lock(path: str) -> int | None:
+    """A descriptor that holds the lock, or None. Only the record's owner can: nobody else may open it."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Who held it before may have put another file into this one's place.
+        if os.path.samestat(os.fstat(descriptor), os.lstat(path)):
+            return descriptor
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    os.close(descriptor)
+    return None

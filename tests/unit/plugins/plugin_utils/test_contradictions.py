@@ -56,7 +56,7 @@ REFUSED = {
     "primary lost, replica holds something else": (
         ABSENT,
         host("unknown", False),
-        "'r' holds something in /data that is no cluster it holds other files)",
+        "/data on 'r' it holds other files: that may be all that is left, and a new primary would start empty",
     ),
     "primary partial": (PARTIAL, ABSENT, "no complete cluster"),
     "primary unknown": (

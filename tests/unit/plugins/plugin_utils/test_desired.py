@@ -246,6 +246,8 @@ ABSENT, STANDBY = {"data": {"state": "absent"}}, {"data": {"state": "standby"}}
         ({"p": ABSENT, "r": ABSENT, "s": ABSENT, "below": ABSENT}, ["r", "s"]),
         ({"p": ABSENT, "r": {"data": {"state": "empty"}}, "s": STANDBY}, ["r"]),
         ({"p": ABSENT, "r": {**ABSENT, "outside": True}}, []),
+        ({"p": ABSENT, "r": {**ABSENT, "missing_packages": ["postgresql-15"]}, "s": ABSENT}, ["s"]),
+        ({"p": ABSENT, "r": {**ABSENT, "clone_leftovers": ["a partial copy"]}, "s": ABSENT}, ["s"]),
         ({"p": ABSENT}, []),
         ({"p": {"data": {"state": "primary"}}, "r": ABSENT, "s": ABSENT}, []),
         ({}, []),

@@ -59,6 +59,13 @@ def test_names_that_look_alike_as_slots_get_slots_of_their_own():
     assert len(set(slots)) == 3
 
 
+def test_a_slot_named_by_a_number_is_a_name():
+    topology = _topology.build(
+        {"primary": ["p"], "replica": ["r"]}, {"p": GIVEN, "r": {**GIVEN, "replication_slot": 7}}
+    )
+    assert topology.nodes["r"].slot == "7"
+
+
 def test_one_slot_name_on_two_upstreams_is_no_collision():
     slot = {"replication_slot": "s"}
     topology = build(a=slot, b={**slot, "replication_upstream": "a"})

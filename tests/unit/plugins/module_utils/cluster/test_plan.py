@@ -105,6 +105,27 @@ def test_no_contradiction(effective):
     plan.refuse_contradictions(effective)
 
 
+@pytest.mark.parametrize(
+    ("effective", "words"),
+    [
+        (
+            {"max_replication_slots": "1"},
+            r"no room for 2 slots \(a, b\): max_replication_slots is 1, so raise it",
+        ),
+        ({"wal_level": "Minimal", "max_wal_senders": "0"}, "slots need wal_level"),
+    ],
+)
+def test_slots_that_could_not_be_made(effective, words):
+    with pytest.raises(Refusal, match=words):
+        plan.refuse_slots_without_room(["a", "b"], effective)
+    plan.refuse_slots_without_room([], effective)
+
+
+@pytest.mark.parametrize("effective", [{}, {"max_replication_slots": "2", "wal_level": "logical"}])
+def test_slots_with_room(effective):
+    plan.refuse_slots_without_room(["a", "b"], effective)
+
+
 CONTROL = """\
 wal_level setting:                    replica
 max_connections setting:              200

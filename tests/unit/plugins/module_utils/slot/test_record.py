@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import fcntl
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from ansible_collections.walstream.postgresql.plugins.module_utils._errors import WalstreamError
 from ansible_collections.walstream.postgresql.plugins.module_utils._slot import record
 
 
@@ -43,6 +45,18 @@ def test_a_planted_link_is_not_followed(tmp_path):
     victim.write_text("precious")
     link = tmp_path / "main.slots"
     link.symlink_to(victim)
-    record.add(str(link), "a")
+    with pytest.raises(WalstreamError, match=r"cannot write the record of our slots, .*main\.slots"):
+        record.add(str(link), "a")
     assert victim.read_text() == "precious"
-    assert record.read(str(link)) == ["a"]
+
+
+def test_a_record_that_somebody_holds_is_not_waited_for_without_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(record, "_PATIENCE", 0.1)
+    path = tmp_path / "main.slots"
+    record.add(str(path), "a")
+    with open(path, encoding="utf-8") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(WalstreamError, match=r"locked by another process for 0\.1 seconds"):
+            record.add(str(path), "b")
+    record.add(str(path), "b")
+    assert record.read(str(path)) == ["a", "b"]
