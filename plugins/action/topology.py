@@ -21,6 +21,9 @@ from ansible_collections.walstream.postgresql.plugins.plugin_utils import (
 
 READ = (*_topology.DEFAULTS, *_topology.PLACE.values(), "replication_replace", "ansible_host", "ansible_port")
 
+TRACES = ("_booted", "_served", "_slot", "_basebackup")
+"""What tasks of ours register that may have changed a host or made its container."""
+
 
 class ActionModule(ActionBase):
     """Reads the declared topology and, where `found` names it, holds it against what was discovered."""
@@ -57,8 +60,7 @@ class ActionModule(ActionBase):
         return result
 
     def _declared(self, task_vars: Mapping[str, Any]) -> _topology.Topology:
-        groups = task_vars.get("groups", {})
-        members = [*groups.get(_topology.PRIMARY, ()), *groups.get(_topology.REPLICA, ())]
+        members = self._members(task_vars)
         here = task_vars.get("inventory_hostname")
         hostvars = task_vars["hostvars"]
         of_the_play = self._of_the_play(task_vars, hostvars[here], _topology.SHARED)
@@ -78,7 +80,12 @@ class ActionModule(ActionBase):
             raise WalstreamError(
                 f"'{here}' is in neither of the groups 'primary' and 'replica': add it to one of them"
             )
-        return _topology.build(groups, variables)
+        return _topology.build(task_vars.get("groups", {}), variables)
+
+    @staticmethod
+    def _members(task_vars: Mapping[str, Any]) -> list[str]:
+        groups = task_vars.get("groups", {})
+        return [*groups.get(_topology.PRIMARY, ()), *groups.get(_topology.REPLICA, ())]
 
     def _of_the_play(
         self, task_vars: Mapping[str, Any], own: Mapping[str, Any], keys: Sequence[str]
@@ -92,7 +99,10 @@ class ActionModule(ActionBase):
 
     def _what_was_changed(self, task_vars: Mapping[str, Any]) -> str:
         """A later look of the same run finds hosts on which it may have been at work."""
-        return "" if self._template(task_vars.get("cluster_is_discovered")) else "; nothing was changed"
+        hosts = [task_vars["hostvars"][name] for name in self._members(task_vars)]
+        was_at_work = any(trace in host for host in hosts for trace in TRACES)
+        is_later = bool(self._template(task_vars.get("cluster_is_discovered")))
+        return "" if is_later or was_at_work else "; nothing was changed"
 
     def _report(
         self, nodes: Mapping[str, Any], found: Mapping[str, Any], task_vars: Mapping[str, Any]

@@ -198,11 +198,13 @@ basebackup:
       type: str
       sample: primary.example.com, port 5432
     system_identifier:
-      description: Identifies the cluster. The same on the upstream and on each of its standbys.
+      description:
+        - Identifies the cluster. The same on the upstream and on each of its standbys.
+        - While a copy is still to be made, that of what is there now, or null.
       type: str
       sample: "7288214098123412345"
     timeline:
-      description: Timeline of the copy.
+      description: Timeline of the copy, or while it is still to be made, of what is there now.
       type: int
       sample: 1
     start_lsn:

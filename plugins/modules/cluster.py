@@ -14,8 +14,8 @@ description:
   - What is due is read from the files and from the server, so a run that was interrupted is finished by the next. No
     handlers are needed.
   - Settings are shown to the server's own program before they are installed. What it would not take is refused with its
-    reason, and nothing changes. Should a restart fail all the same, the former settings are put back and the server
-    runs again.
+    reason, and is not installed. Should a restart with one of them fail all the same, the former settings are put back
+    and the server runs again.
   - Files of the distribution are not edited, except that the line C(include_dir 'conf.d') is added to a
     C(postgresql.conf) that has none.
   - C(ALTER SYSTEM) beats every file. A parameter that is declared here is taken out of C(postgresql.auto.conf), by
@@ -272,6 +272,41 @@ cluster:
       description: The port as configured.
       type: int
       sample: 5432
+    config_file:
+      description: The main configuration file.
+      type: str
+      sample: /etc/postgresql/15/main/postgresql.conf
+    cluster:
+      description: Name of the cluster in Debian's layout. Null in the plain one.
+      type: str
+      sample: main
+    configured:
+      description: Whether the cluster has a main configuration file.
+      type: bool
+      sample: true
+    configuration_problems:
+      description: Why the server could not read its configuration.
+      type: list
+      elements: str
+      sample: []
+    managed_settings:
+      description: What our settings file says. Passwords are masked.
+      type: dict
+      sample: {port: "5432", wal_level: replica}
+    managed_hba:
+      description: The lines of our block in C(pg_hba.conf).
+      type: list
+      elements: str
+      sample: ["host replication replicator 192.0.2.12/32 scram-sha-256"]
+    overridden_settings:
+      description: Parameters of our settings file that a later file overrules.
+      type: list
+      elements: str
+      sample: []
+    settings_beneath:
+      description: What the cluster's other files say of the parameters that replication depends on.
+      type: dict
+      sample: {listen_addresses: "*"}
     socket_directory:
       description: Where the server listens for local logins. Empty for its built-in default.
       type: str

@@ -11,7 +11,8 @@ short_description: What a host has of a PostgreSQL cluster
 description:
   - Reads in one call what is installed, where a cluster's files are, what its data directory holds and what its
     server says.
-  - Never fails because something is missing. A host without PostgreSQL gives the packages that it needs.
+  - Does not fail because something is missing. A host without PostgreSQL gives the packages that it needs. Only the
+    plain layout, outside the RHEL family, needs to be told O(data_directory).
   - The server is asked over its local socket, as the account O(owner). Where that does not work, it says why.
 version_added: 0.1.0
 options:
@@ -234,7 +235,8 @@ cluster_info:
       sample: true
     reachable:
       description:
-        - Whether the server could be asked. What follows is returned only then, except RV(cluster_info.settings).
+        - Whether the server could be asked. What follows is returned only then, except RV(cluster_info.settings)
+          and RV(cluster_info.source_address).
       type: bool
       sample: true
     unreachable_because:

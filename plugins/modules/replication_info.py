@@ -115,6 +115,10 @@ replication_info:
           description: V(not paused), V(pause requested) or V(paused).
           type: str
           sample: not paused
+        held_back:
+          description: Whether replay stands still because of C(recovery_min_apply_delay).
+          type: bool
+          sample: false
         apply_delay:
           description: C(recovery_min_apply_delay) in seconds.
           type: float
@@ -129,8 +133,8 @@ replication_info:
           sample: 0
     standbys:
       description:
-        - The rows of C(pg_stat_replication), with C(slot_name), and C(lag_bytes) between this server's WAL and what
-          the standby has replayed. Lags are in seconds.
+        - The rows of C(pg_stat_replication), with C(slot_name), C(ssl) (whether the connection is encrypted), and
+          C(lag_bytes) between this server's WAL and what the standby has replayed. Lags are in seconds.
       type: list
       elements: dict
       sample: [{application_name: replica1, state: streaming, sync_state: async, replay_lsn: 0/3000060, lag_bytes: 0}]

@@ -173,7 +173,7 @@ def ensure(module: AnsibleModule) -> dict[str, Any]:
                 f"the slot '{wanted.name}' was not made by us, says {record_file}: leave it, or drop it by hand"
             )
         if changed and not module.check_mode:
-            if record_file and decided.action is Action.CREATE:
+            if record_file and decided.action in (Action.CREATE, Action.RECREATE):
                 record.add(record_file, wanted.name)
             server.apply(decided.action, wanted)
             if record_file and decided.action is Action.DROP:

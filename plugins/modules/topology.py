@@ -68,10 +68,19 @@ topology:
       description: The value of C(synchronous_standby_names) once all synchronous replicas stream.
       type: str
       sample: ANY 1 ("replica-1")
+    synchronous_is_due:
+      description: Whether a synchronous replica is not among those that commits wait for now.
+      type: bool
+      sample: false
+    is_as_declared:
+      description: With O(found), whether nothing is due on any node, apart from looking at certificates.
+      type: bool
+      sample: true
     nodes:
       description:
         - For each node its C(role), C(port), C(slot), C(upstream) (libpq keywords), C(upstream_name),
           C(application_name), C(downstreams), C(settings), C(defaults) and C(hba) lines.
+        - With O(found), C(due) has the steps to come, each with its reason, and C(proved) what this look has proved.
         - C(depends_on) names the nodes that must be looked at to plan for it, and C(place) says where its cluster is.
       type: dict
       sample:

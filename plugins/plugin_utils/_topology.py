@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.walstream.postgresql.plugins.module_utils._errors import WalstreamError
+from ansible_collections.walstream.postgresql.plugins.module_utils._postgresql.guc_file import normalized
 from ansible_collections.walstream.postgresql.plugins.plugin_utils import _hba, _tls
 
 PRIMARY = "primary"
@@ -254,6 +255,10 @@ def _check_values(name: str, values: Mapping[str, Any]) -> None:
                 f"postgresql_settings of '{name}' sets {parameter}: "
                 f"use {OWN_VARIABLE[str(parameter).lower()]} instead, which also tells the other nodes"
             )
+    try:
+        normalized(values["postgresql_settings"])
+    except WalstreamError as error:
+        raise TopologyError(f"postgresql_settings of '{name}' cannot be used: {error}") from None
     for rule in values["postgresql_hba"]:
         _hba.line(rule)
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import pytest
 from ansible_collections.walstream.postgresql.tests.end_to_end.harness import (
     IMAGE,
+    IMPATIENT,
     PREFIX,
     SLOT,
     Topology,
@@ -131,19 +132,19 @@ def test_every_verify_can_fail(disposable: Topology) -> None:
     disposable.replica.psql("ALTER SYSTEM SET primary_conninfo = ''")
     disposable.replica.psql("SELECT pg_reload_conf()")
     wait_until(lambda: not disposable.replica.streams)
-    disposable.verify().sentence("stream|attached")
+    disposable.red_verify().sentence("stream|attached")
     disposable.replica.psql("ALTER SYSTEM RESET primary_conninfo")
     disposable.replica.psql("SELECT pg_reload_conf()")
     wait_until(lambda: disposable.replica.streams)
     disposable.verify().settled()
 
     disposable.replica.psql("SELECT pg_wal_replay_pause()")
-    disposable.verify().sentence("paused")
-    disposable.site("-e", "replication_timeout=2").sentence("replay stands still")
+    disposable.red_verify().sentence("paused")
+    disposable.site(*IMPATIENT).sentence("replay stands still")
     disposable.replica.psql("SELECT pg_wal_replay_resume()")
 
     disposable.replica.psql("SELECT pg_promote()")
-    disposable.verify().sentence("live primary")
+    disposable.red_verify().sentence("live primary")
 
 
 def test_a_hand_that_breaks_streaming_is_healed(disposable: Topology) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.walstream.postgresql.tests.end_to_end.harness import (
+    IMPATIENT,
     PREFIX,
     Node,
     Run,
@@ -38,6 +39,9 @@ class Tls:
 
     def verify(self, **variables: Any) -> Run:
         return self.topology.verify(inventory=self.topology.inventory(**variables))
+
+    def red_verify(self, **variables: Any) -> Run:
+        return self.topology.red_verify(inventory=self.topology.inventory(**variables))
 
     def reconnect(self) -> None:
         self.primary.psql("SELECT pg_terminate_backend(pid) FROM pg_stat_replication")
@@ -118,9 +122,9 @@ def test_a_stranger_with_a_certificate_of_his_own_is_refused(tls: Tls) -> None:
     tls.reconnect()
     wait_until(lambda: tls.primary.psql("SELECT count(*) FROM pg_stat_replication") == "0")
     try:
-        tls.verify(**VERIFIED).sentence("stands in between|not attached")
+        tls.red_verify(**VERIFIED).sentence("stands in between|not attached")
         limited = ("--limit", f"{tls.replica.name},localhost")
-        tls.site(*limited, **VERIFIED).sentence("stands in between", "certificate verify failed")
+        tls.site(*limited, *IMPATIENT, **VERIFIED).sentence("stands in between", "certificate verify failed")
     finally:
         tls.primary.run("rm", "/tmp/kept.pem")
     # The next whole run puts the certificate right, and replication goes on.
@@ -149,7 +153,7 @@ def test_verify_is_red_where_somebody_can_listen(tls: Tls) -> None:
     tls.primary.psql("SELECT pg_reload_conf()")
     tls.replica.psql("SELECT pg_reload_conf()")
     wait_until(lambda: tls.primary.psql(CONNECTIONS) == "replicatorfalse")
-    tls.verify(**VERIFIED).sentence("not encrypted")
+    tls.red_verify(**VERIFIED).sentence("not encrypted")
     tls.primary.shell("sed -i 1d /etc/postgresql/15/main/pg_hba.conf")
     tls.site(**VERIFIED).succeeded()
     tls.verify(**VERIFIED).settled()

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 from ansible_collections.walstream.postgresql.tests.end_to_end.harness import (
     IMAGE,
+    IMPATIENT,
     PREFIX,
     SLOT,
     Topology,
@@ -72,7 +73,7 @@ def test_verify_is_red_without_a_slot_and_site_heals(disposable: Topology) -> No
     disposable.primary.psql(f"SELECT pg_drop_replication_slot('{SLOT}')")
     disposable.replica.pg_ctl("start")
     wait_until(lambda: disposable.replica.answers)
-    disposable.verify().sentence(SLOT)
+    disposable.red_verify().sentence(SLOT)
     before = disposable.primary.started
     disposable.site().succeeded()
     disposable.verify().settled()
@@ -105,8 +106,8 @@ def test_slot_is_lost_and_the_wal_as_well(disposable: Topology) -> None:
     lose_the_slot(disposable)
     identifier = disposable.replica.system_identifier
     before = disposable.primary.started
-    disposable.verify().sentence()
-    disposable.site().sentence("no longer has the WAL", "new base backup", "replication_replace")
+    disposable.red_verify().sentence()
+    disposable.site(*IMPATIENT).sentence("no longer has the WAL", "new base backup", "replication_replace")
     consent = {"replica": {"replication_replace": identifier}}
     disposable.replica.pg_ctl("stop", "-m", "fast")
     run = disposable.site(inventory=disposable.inventory(hosts=consent)).succeeded()
@@ -134,7 +135,7 @@ def test_upstream_is_down(disposable: Topology) -> None:
     disposable.site("--limit", f"{disposable.replica.name},localhost").sentence(
         "start|running|refused|No such file"
     )
-    disposable.verify().sentence("start|running|refused|No such file")
+    disposable.red_verify().sentence("start|running|refused|No such file")
     assert disposable.state() == before
     # The whole run starts it again, and nothing else is needed.
     disposable.site().succeeded()

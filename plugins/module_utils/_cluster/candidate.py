@@ -40,7 +40,7 @@ def refuse_unacceptable(settings: Sequence[Setting], paths: Paths, owner: User, 
             done = run(argv)
             if done.rc:
                 reasons = reasons_in(done.stderr, wanted, paths.settings_file)
-                raise Refusal(f"the server would not take these settings: {reasons}; nothing was changed")
+                raise Refusal(f"the server would not take these settings: {reasons}")
 
 
 def _checks(paths: Paths, scratch: str, deep: bool) -> Iterator[list[str]]:

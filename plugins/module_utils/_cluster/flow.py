@@ -115,6 +115,14 @@ class Cluster:
         self.outcome = Outcome()
 
     def converge(self) -> Outcome:
+        try:
+            return self._converge()
+        except Refusal as refusal:
+            if self.outcome.actions:
+                raise
+            raise Refusal(f"{refusal}; nothing was changed", **refusal.details) from None
+
+    def _converge(self) -> Outcome:
         data = inspection.inspect(self._paths.data_directory, self._owner, self._paths.bin_directory or None)
         self._refuse_unfit(data)
         missing = data.state in (State.ABSENT, State.EMPTY)
@@ -151,11 +159,11 @@ class Cluster:
                 "name the folder of its programs with 'bin_directory'"
             )
         if data.state in (State.PARTIAL, State.UNKNOWN):
-            raise Refusal(f"{data.path} {data.reason}: no server is run on it, nothing was changed")
+            raise Refusal(f"{data.path} {data.reason}: no server is run on it")
         if data.version and data.version != paths.version:
             raise Refusal(
                 f"{data.path} belongs to PostgreSQL {data.version}, not {paths.version}: name that version, or another "
-                "data directory; nothing was changed"
+                "data directory"
             )
 
     def _create(self, data: DataDirectory) -> None:
@@ -368,7 +376,7 @@ class Cluster:
         return guc_file.render({**plan.wanted, **running}) if running else None
 
     def _restart(self, fallback: str | None) -> None:
-        """Stop and start. A value with which the server does not start never leaves it stopped."""
+        """Stop and start. A value of ours with which the server does not start never leaves it stopped."""
         service, timeout = self._layout.service(self._owner), self._intent.timeout
         service.refuse_unstartable()
         service.stop(timeout)

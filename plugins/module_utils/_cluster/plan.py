@@ -110,7 +110,7 @@ def refuse_problems(configuration: Configuration) -> None:
     if configuration.problems:
         raise Refusal(
             f"the server cannot read its configuration: {'; '.join(configuration.problems)}; "
-            "correct that first, nothing was changed"
+            "correct that first"
         )
 
 
@@ -126,7 +126,7 @@ def refuse_beaten(configuration: Configuration, settings_file: str, wanted: Mapp
     if beaten:
         raise Refusal(
             f"{'; '.join(beaten)}, which is read after {settings_file} and wins: "
-            "remove it there, or do not declare it here; nothing was changed"
+            "remove it there, or do not declare it here"
         )
 
 
@@ -139,20 +139,18 @@ def refuse_contradictions(effective: Mapping[str, str]) -> None:
     if minimal and effective.get("archive_mode", "off").lower() not in ("off", "false", "no", "0"):
         reasons.append("archive_mode needs wal_level 'replica' or 'logical'")
     if reasons:
-        raise Refusal(
-            f"the server would not start with these settings: {'; '.join(reasons)}; nothing was changed"
-        )
+        raise Refusal(f"the server would not start with these settings: {'; '.join(reasons)}")
 
 
 def refuse_slots_without_room(slots: Sequence[str], effective: Mapping[str, str]) -> None:
     """A new cluster starts without a slot, so its settings alone decide."""
     room = _number(effective.get("max_replication_slots"), SLOTS_BY_DEFAULT)
     if slots and effective.get("wal_level", "replica").lower() == "minimal":
-        raise Refusal("slots need wal_level 'replica' or 'logical', and it is 'minimal'; nothing was changed")
+        raise Refusal("slots need wal_level 'replica' or 'logical', and it is 'minimal'")
     if len(slots) > room:
         raise Refusal(
-            f"there is no room for {len(slots)} slots ({', '.join(slots)}): max_replication_slots is {room}, so raise "
-            "it; nothing was changed"
+            f"there is no room for {len(slots)} slots ({', '.join(slots)}): max_replication_slots is {room}, "
+            "so raise it"
         )
 
 
@@ -166,7 +164,7 @@ def refuse_too_low_for_standby(effective: Mapping[str, str], on_primary: Mapping
     if low:
         raise Refusal(
             f"a standby must have at least what its primary has: {'; '.join(low)}; raise it here, "
-            "or lower it on the primary first and let this standby replay that; nothing was changed"
+            "or lower it on the primary first and let this standby replay that"
         )
 
 

@@ -63,7 +63,7 @@ def compare(system: Mapping[str, Any], history: TimelineHistory, standby: Standi
         if standby.lsn > end:
             return (
                 f"this replica has replayed {standby.lsn}, which its upstream at {end} does not have: unless the "
-                "upstream catches up by itself, the replica must be rewound or cloned again"
+                "upstream catches up by itself, the replica must be rewound, or moved aside and cloned again"
             )
         return None
     fork = history.end_of(standby.timeline)
@@ -71,7 +71,7 @@ def compare(system: Mapping[str, Any], history: TimelineHistory, standby: Standi
         left = f"left timeline {standby.timeline} at {fork}" if fork else f"never was on {standby.timeline}"
         return (
             f"this replica diverged: its upstream is on timeline {timeline} and {left}, while this replica has "
-            f"replayed {standby.lsn}; it must be rewound or cloned again"
+            f"replayed {standby.lsn}; it must be rewound, or moved aside and cloned again"
         )
     return None
 

@@ -149,12 +149,13 @@ RULES = (
     ),
     Rule(
         r"is ahead of the WAL flush position",
-        "this replica has WAL that its upstream does not have ({message}): it diverged, and must be rewound or "
-        "cloned again",
+        "this replica has WAL that its upstream does not have ({message}): it diverged, and must be rewound, or moved "
+        "aside and cloned again",
     ),
     Rule(
         r"not in this server's history",
-        "the timelines of this replica and its upstream diverged ({message}): it must be rewound or cloned again",
+        "the timelines of this replica and its upstream diverged ({message}): it must be rewound, or moved aside and "
+        "cloned again",
     ),
     Rule(
         r"logical replication slot",

@@ -113,6 +113,14 @@ WRONG = {
     ),
     "password over two lines": ({"a": {"replication_password": "a\nb"}}, "line break"),
     "two passwords of one role": ({"a": {"replication_password": "other"}}, "not that of the primary 'p'"),
+    "no name of a parameter": (
+        {"a": {"postgresql_settings": {"no such; name": 1}}},
+        "postgresql_settings of 'a' cannot be used: setting 'no such; name'",
+    ),
+    "no value of a parameter": (
+        {"a": {"postgresql_settings": {"work_mem": {"a": 1}}}},
+        "postgresql_settings of 'a'",
+    ),
     "illegal slot": ({"a": {"replication_slot": "A-b"}}, "replication_slot of 'a' is 'A-b'"),
     "slot too long": ({"a": {"replication_slot": "s" * 64}}, "replication_slot of 'a'"),
     "shared slot": (

@@ -88,7 +88,7 @@ PREFIX = 'connection to server at "db1" (10.0.0.1), port 5432 failed: '
         (
             "XX000",
             "requested starting point 0/5 on timeline 1 is not in this server's history",
-            "rewound or cloned again",
+            "rewound, or moved aside and cloned again",
         ),
         ("XX001", "something\nnew", "db1, port 5432 answers: something new"),
     ],
