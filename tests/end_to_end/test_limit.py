@@ -154,6 +154,7 @@ def test_a_synchronous_replica_that_is_down(disposable: Topology) -> None:
     primary.psql("INSERT INTO test_table (name) VALUES ('nobody waits')")
     docker("start", replica.name)
     wait_until(lambda: disposable.streams)
+    disposable.verify(inventory=inventory).sentence("synchronous_standby_names of", "run site.yml")
     disposable.site(inventory=inventory).succeeded()
     assert primary.psql(names) == f'ANY 1 ("{replica.name}")'
     disposable.verify(inventory=inventory).settled()
