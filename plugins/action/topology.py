@@ -21,7 +21,7 @@ from ansible_collections.walstream.postgresql.plugins.plugin_utils import (
 
 READ = (*_topology.DEFAULTS, *_topology.PLACE.values(), "replication_replace", "ansible_host", "ansible_port")
 
-TRACES = ("_booted", "_served", "_slot", "_basebackup")
+TRACES = ("_booted", "_installed", "_served", "_slot", "_basebackup")
 """What tasks of ours register that may have changed a host or made its container."""
 
 

@@ -173,9 +173,13 @@ def ensure(module: AnsibleModule) -> dict[str, Any]:
                 f"the slot '{wanted.name}' was not made by us, says {record_file}: leave it, or drop it by hand"
             )
         if changed and not module.check_mode:
-            if record_file and decided.action in (Action.CREATE, Action.RECREATE):
+            if record_file and decided.action is Action.CREATE:
                 record.add(record_file, wanted.name)
             server.apply(decided.action, wanted)
+            if (
+                record_file and decided.action is Action.RECREATE
+            ):  # until now it may have been somebody else's
+                record.add(record_file, wanted.name)
             if record_file and decided.action is Action.DROP:
                 record.discard(record_file, wanted.name)
             _limits, shown = server.observe(wanted.name)

@@ -158,5 +158,6 @@ def test_a_synchronous_replica_that_is_down(disposable: Topology) -> None:
     disposable.site(inventory=inventory).succeeded()
     assert primary.psql(names) == f'ANY 1 ("{replica.name}")'
     disposable.verify(inventory=inventory).settled()
+    disposable.verify().sentence("synchronous_standby_names of")
     disposable.site().succeeded()
     assert primary.psql(names) == ""

@@ -167,6 +167,8 @@ def quote(value: str) -> str:
 
 def text_of(name: str, value: Any) -> str:
     """A value from an inventory as the server's text: booleans become on/off, lists are joined by commas."""
+    if getattr(value, "__ENCRYPTED__", False):  # vaulted, which is text only since ansible-core 2.19
+        value = str(value)
     if isinstance(value, bool):
         return "on" if value else "off"
     if isinstance(value, (list, tuple)):

@@ -190,3 +190,15 @@ def test_passwords_are_masked(conninfo):
     shown = guc_file.masked(conninfo)
     assert "sec" not in shown
     assert "********" in shown
+
+
+def test_a_vaulted_value_is_its_text():
+    class Vaulted:
+        """As ansible-core 2.18 has it: no text, but with one."""
+
+        __ENCRYPTED__ = True
+
+        def __str__(self):
+            return "cp %p /archive"
+
+    assert guc_file.normalized({"archive_command": Vaulted()}) == {"archive_command": "cp %p /archive"}
