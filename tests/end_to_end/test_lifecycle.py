@@ -111,7 +111,11 @@ def test_check_tells_what_hosts_without_a_cluster_would_get(disposable: Topology
         node.shell("rm -rf /var/lib/postgresql/15 /etc/postgresql/15")
     before = disposable.state()
     told = disposable.site("--check", "--diff").succeeded()
-    assert told.result("Base backup")["basebackup"]["action"] == "cloned"
+    plain = disposable.inventory(replication_user="replicator")
+    encrypted = disposable.inventory(replication_user="replicator", replication_sslmode="verify-full")
+    for inventory in (plain, encrypted):
+        planned = disposable.site("--check", "--diff", inventory=inventory).succeeded()
+        assert planned.result("Base backup")["basebackup"]["action"] == "cloned"
     assert disposable.state() == before
     made = disposable.site().succeeded()
     assert told.changed == made.changed - 1, "all but the example table"
