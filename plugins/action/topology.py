@@ -52,7 +52,7 @@ class ActionModule(ActionBase):
                 "synchronous_is_due": _due.is_synchronous_due(topology, nodes[topology.primary.name]),
                 "is_as_declared": not any({*node["due"]} - {_due.CERTIFICATES} for node in planned.values()),
                 "nodes": nodes,
-                "report": self._report(nodes, found, task_vars) if found else {},
+                "report": self._said(nodes, found, task_vars) if found else {},
             }
         except WalstreamError as error:
             raise AnsibleActionFail(str(error)) from None
@@ -104,7 +104,7 @@ class ActionModule(ActionBase):
         is_later = bool(self._template(task_vars.get("cluster_is_discovered")))
         return "" if is_later or was_at_work else "; nothing was changed"
 
-    def _report(
+    def _said(
         self, nodes: Mapping[str, Any], found: Mapping[str, Any], task_vars: Mapping[str, Any]
     ) -> dict[str, Any]:
         """What there is to say of the hosts for which this task speaks, by name."""

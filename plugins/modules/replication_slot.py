@@ -158,7 +158,8 @@ def ensure(module: AnsibleModule) -> dict[str, Any]:
     """Make the slot what it should be; in check mode, say what that would take."""
     wanted = _wanted(module.params)
     with connect(Login.from_params(module.params)) as session:
-        server = SlotServer(session, module.params["session_role"])
+        record_file = module.params["record"]
+        server = SlotServer(session, module.params["session_role"], record_file)
         limits, row = server.observe(wanted.name)
         decided = plan(wanted, row, limits)
         if decided.action is Action.REFUSE:
@@ -167,21 +168,12 @@ def ensure(module: AnsibleModule) -> dict[str, Any]:
             module.warn(decided.warning)
         changed = decided.action is not Action.NOTHING
         shown = row
-        record_file = module.params["record"]
         if changed and record_file and not wanted.present and wanted.name not in record.read(record_file):
             raise Refusal(
                 f"the slot '{wanted.name}' was not made by us, says {record_file}: leave it, or drop it by hand"
             )
         if changed and not module.check_mode:
-            if record_file and decided.action is Action.CREATE:
-                record.add(record_file, wanted.name)
             server.apply(decided.action, wanted)
-            if (
-                record_file and decided.action is Action.RECREATE
-            ):  # until now it may have been somebody else's
-                record.add(record_file, wanted.name)
-            if record_file and decided.action is Action.DROP:
-                record.discard(record_file, wanted.name)
             _limits, shown = server.observe(wanted.name)
         return {
             "changed": changed,

@@ -32,6 +32,7 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._data_directo
     IN_PLACE_WORKSPACE,
 )
 from ansible_collections.walstream.postgresql.plugins.module_utils._errors import Refusal
+from ansible_collections.walstream.postgresql.plugins.module_utils._system import locks
 from ansible_collections.walstream.postgresql.plugins.module_utils._system.accounts import User
 from ansible_collections.walstream.postgresql.plugins.module_utils._system.files import (
     read_file,
@@ -112,23 +113,17 @@ class Workspace:
         """
         deadline = time.monotonic() + _LOOK_TAKES
         while True:
-            with self.rights.beneath():
-                flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-                descriptor = os.open(self._file(LOCK), flags, 0o600)
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                with self.rights.beneath():
+                    descriptor = locks.take(self._file(LOCK))
             except BlockingIOError:
-                os.close(descriptor)
                 if time.monotonic() > deadline:
                     return None
                 time.sleep(0.005)
                 continue
-            with contextlib.suppress(OSError):
-                # Whoever held it before may have removed the workspace: a lock on a removed file protects nothing.
-                if os.path.samestat(os.fstat(descriptor), os.stat(self._file(LOCK))):
-                    return descriptor
-            os.close(descriptor)
-            self.create()
+            if descriptor is not None:
+                return descriptor
+            self.create()  # whoever held it before has removed the workspace
 
     def join(self) -> int | None:
         """Wait with others: while the descriptor is open, none of them removes the report. None if it is gone."""

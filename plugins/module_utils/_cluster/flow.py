@@ -49,7 +49,6 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._postgresql.s
     Server,
     connect,
 )
-from ansible_collections.walstream.postgresql.plugins.module_utils._slot import record
 from ansible_collections.walstream.postgresql.plugins.module_utils._slot.on_server import SlotServer
 from ansible_collections.walstream.postgresql.plugins.module_utils._slot.plan import Action, Wanted
 from ansible_collections.walstream.postgresql.plugins.module_utils._system import configuration_files as files
@@ -177,8 +176,7 @@ class Cluster:
             )
         plan = self._plan()
         self._validate(plan, data)  # a wrong setting is refused before anything is made
-        effective = {name: setting.value for name, setting in plan.configuration.effective().items()}
-        refuse_slots_without_room(self._intent.slots, effective)
+        refuse_slots_without_room(self._intent.slots, plan.configuration.values())
         self.outcome.superuser_password_is_set = self._intent.new.takes_password
         self._do("created", lambda: self._make(data))
 
@@ -208,7 +206,7 @@ class Cluster:
         paths = self._paths
         refuse_problems(plan.configuration)
         refuse_beaten(plan.configuration, paths.settings_file, plan.wanted)
-        effective = {name: setting.value for name, setting in plan.configuration.effective().items()}
+        effective = plan.configuration.values()
         refuse_contradictions(effective)
         if data.state is State.STANDBY:
             argv = [os.path.join(paths.bin_directory, "pg_controldata"), "-D", paths.data_directory]
@@ -331,10 +329,9 @@ class Cluster:
 
     def _make_slots(self) -> None:
         with self._connect(self._ready_postmaster()) as server:
+            slots = SlotServer(server, record_file=self._intent.slot_record)
             for name in self._intent.slots:
-                if self._intent.slot_record:
-                    record.add(self._intent.slot_record, name)
-                SlotServer(server).apply(Action.CREATE, Wanted(name))
+                slots.apply(Action.CREATE, Wanted(name))
 
     def _start(self) -> None:
         live.let_clock_pass(self._paths.loaded_files())

@@ -109,8 +109,7 @@ def refuse_problems(configuration: Configuration) -> None:
     """The server would refuse to start or to reload."""
     if configuration.problems:
         raise Refusal(
-            f"the server cannot read its configuration: {'; '.join(configuration.problems)}; "
-            "correct that first"
+            f"the server cannot read its configuration: {'; '.join(configuration.problems)}; correct that first"
         )
 
 

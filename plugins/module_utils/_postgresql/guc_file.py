@@ -78,6 +78,10 @@ class Configuration:
         """The setting that wins for each name, files in `without` left out."""
         return {setting.name: setting for setting in self.settings if setting.file not in without}
 
+    def values(self) -> dict[str, str]:
+        """The value that wins for each name."""
+        return {name: setting.value for name, setting in self.effective().items()}
+
     def value(self, name: str, default: str = "") -> str:
         found = self.effective().get(name)
         return found.value if found else default

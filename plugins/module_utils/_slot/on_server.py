@@ -10,6 +10,7 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._postgresql.s
     QueryFailed,
     Server,
 )
+from ansible_collections.walstream.postgresql.plugins.module_utils._slot import record
 from ansible_collections.walstream.postgresql.plugins.module_utils._slot.plan import Action, Limits, Wanted
 from ansible_collections.walstream.postgresql.plugins.module_utils._waiter import Clock, wait_until
 
@@ -43,10 +44,20 @@ SECONDS_TO_LET_GO = 10
 
 
 class SlotServer:
-    """Slots of the server behind an open session. `queries` collects what changed something."""
+    """Slots of the server behind an open session. `queries` collects what changed something.
 
-    def __init__(self, session: Server, session_role: str | None = None, clock: Clock | None = None) -> None:
+    `record_file` is where those are noted that it makes, see `record`.
+    """
+
+    def __init__(
+        self,
+        session: Server,
+        session_role: str | None = None,
+        record_file: str | None = None,
+        clock: Clock | None = None,
+    ) -> None:
         self._session = session
+        self._record_file = record_file
         self._clock = clock
         self.queries: list[str] = []
         if session_role:
@@ -59,7 +70,17 @@ class SlotServer:
         return Limits(**seen), row
 
     def apply(self, action: Action, wanted: Wanted) -> None:
-        """Carry out what was planned."""
+        """Carry out what was planned, and keep the record."""
+        file, name = self._record_file, wanted.name
+        if file and action is Action.CREATE:
+            record.add(file, name)
+        self._carry_out(action, wanted)
+        if file and action is Action.RECREATE:  # until now it may have been somebody else's
+            record.add(file, name)
+        if file and action is Action.DROP:
+            record.discard(file, name)
+
+    def _carry_out(self, action: Action, wanted: Wanted) -> None:
         if action in (Action.DROP, Action.RECREATE):
             self._drop(wanted, DROP if action is Action.DROP else DROP_USELESS)
         if action in (Action.CREATE, Action.RECREATE):

@@ -8,14 +8,13 @@ of a replica we know nothing about.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import pwd
 from collections.abc import Callable, Iterator
 
 from ansible_collections.walstream.postgresql.plugins.module_utils._errors import WalstreamError
-from ansible_collections.walstream.postgresql.plugins.module_utils._system import files, folders
+from ansible_collections.walstream.postgresql.plugins.module_utils._system import files, folders, locks
 from ansible_collections.walstream.postgresql.plugins.module_utils._system.accounts import User
 from ansible_collections.walstream.postgresql.plugins.module_utils._waiter import wait_until
 
@@ -72,14 +71,6 @@ def _alone_with(path: str) -> Iterator[None]:
 
 
 def _try_to_lock(path: str) -> int | None:
-    """A descriptor that holds the lock, or None. Only the record's owner can: nobody else may open it."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # Who held it before may have put another file into this one's place.
-        if os.path.samestat(os.fstat(descriptor), os.lstat(path)):
-            return descriptor
-    except (BlockingIOError, FileNotFoundError):
-        pass
-    os.close(descriptor)
+    with contextlib.suppress(BlockingIOError):
+        return locks.take(path)
     return None
