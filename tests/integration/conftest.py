@@ -230,12 +230,15 @@ class Node:
         verbose: int = 0,
         *,
         interpreter: str = "",
+        user: str = "root",
     ) -> dict[str, Any]:
         """Execute a module of this collection on the node, as Ansible does, and return its result.
 
         A failed module is a result as well: look at `failed`.
         """
-        connection = {**_CONNECTION, **({"ansible_python_interpreter": interpreter} if interpreter else {})}
+        connection = {**_CONNECTION, "ansible_user": user}
+        if interpreter:
+            connection["ansible_python_interpreter"] = interpreter
         argv = [_ansible(), "all", "--inventory", f"{self.name},"]
         argv += ["--extra-vars", json.dumps(connection)]
         argv += ["--module-name", f"walstream.postgresql.{module}"]
@@ -262,7 +265,6 @@ class Node:
 
 _CONNECTION = {
     "ansible_connection": "community.docker.docker",
-    "ansible_user": "root",
     "ansible_python_interpreter": "/usr/bin/python3",
 }
 

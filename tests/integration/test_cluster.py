@@ -26,9 +26,9 @@ class Declared:
         self.data_directory = f"/var/lib/postgresql/{node.major}/{NAME}"
         self.config_directory = f"/etc/postgresql/{node.major}/{NAME}"
 
-    def __call__(self, state="started", check=False, diff=False, **options):
+    def __call__(self, state="started", check=False, diff=False, user="root", **options):
         arguments = {"name": NAME, "version": self.node.major, "port": PORT, "state": state, **options}
-        return self.node.run_module("cluster", arguments, check=check, diff=diff)
+        return self.node.run_module("cluster", arguments, check=check, diff=diff, user=user)
 
     def info(self):
         arguments = {"name": NAME, "version": self.node.major}
@@ -49,6 +49,19 @@ def declared(shared_servers, suite):
     made = cluster(initialize=True, settings={"wal_level": "replica"})
     assert made["cluster"]["actions"] == ["created", "configured", "started"], made
     return cluster
+
+
+@ONE
+def test_by_the_servers_user_alone(servers, suite):
+    cluster = Declared(servers.empty(suite))
+    made = cluster(initialize=True, user="postgres", settings={"work_mem": "16MB"})
+    assert made["cluster"]["actions"] == ["created", "configured", "started"], made
+    # Its log would belong to adm, had root made it.
+    log = f"/var/log/postgresql/postgresql-{cluster.node.major}-{NAME}.log"
+    assert cluster.node.run("stat", "--format=%U %G %a", log) == "postgres postgres 640"
+    assert cluster(user="postgres", settings={"work_mem": "16MB"})["changed"] is False
+    assert cluster(user="root", settings={"work_mem": "16MB"})["changed"] is False
+    assert cluster(state="stopped", user="postgres")["cluster"]["actions"] == ["stopped"]
 
 
 def test_from_nothing(servers, suite):

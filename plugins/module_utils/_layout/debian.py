@@ -43,7 +43,7 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._system impor
 from ansible_collections.walstream.postgresql.plugins.module_utils._system.accounts import (
     User,
     current_user,
-    group_id,
+    group_to_give,
 )
 from ansible_collections.walstream.postgresql.plugins.module_utils._system.command import system_runner
 from ansible_collections.walstream.postgresql.plugins.module_utils._system.files import may
@@ -134,7 +134,7 @@ class DebianLayout:
             data_directory=paths.data_directory,
             config_file=paths.config_file,
             log_file=paths.log_file,
-            log_group=group_id("adm"),
+            log_group=group_to_give("adm"),
             environment=environment,
             pg_ctl_options=tuple(options.split()),
             run_directories=(RUN_DIRECTORY, *([statistics] if statistics.startswith(RUN_DIRECTORY) else [])),

@@ -92,3 +92,10 @@ def group_id(name: str) -> int | None:
         return grp.getgrnam(name).gr_gid
     except KeyError:
         return None
+
+
+def group_to_give(name: str) -> int | None:
+    """A group that this process may give its files to; None where there is none of this name, or it may not."""
+    gid = group_id(name)
+    may = os.geteuid() == 0 or gid in {os.getegid(), *os.getgroups()}
+    return gid if may else None

@@ -81,15 +81,20 @@ def _replace(folder: int, name: str, text: str, *, uid: int, gid: int, mode: int
     with contextlib.suppress(FileNotFoundError):
         os.unlink(new, dir_fd=folder)  # of an interrupted attempt
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=folder)
-    with open(descriptor, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-        state = os.fstat(descriptor)
-        if (state.st_uid, state.st_gid) != (uid, gid):
-            os.fchown(descriptor, uid, gid)
-        os.fchmod(descriptor, mode)
-        file.write(text)
-        file.flush()
-        os.fsync(descriptor)
-    os.rename(new, name, src_dir_fd=folder, dst_dir_fd=folder)
+    try:
+        with open(descriptor, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+            state = os.fstat(descriptor)
+            if (state.st_uid, state.st_gid) != (uid, gid):
+                os.fchown(descriptor, uid, gid)
+            os.fchmod(descriptor, mode)
+            file.write(text)
+            file.flush()
+            os.fsync(descriptor)
+        os.rename(new, name, src_dir_fd=folder, dst_dir_fd=folder)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(new, dir_fd=folder)
+        raise
     os.fsync(folder)
 
 
