@@ -80,6 +80,7 @@ def _state(topology: Topology, this: Node, found: Found) -> dict[str, Any]:
             for other in topology.downstreams(this.name)
         ],
         "vacant": _has_no_cluster(this, found),
+        "at_own_pace": this.upstream == topology.primary.name and _is_cloned_next(this, found),
         "first_slots": first_slots(topology, this, found),
         "stale_slots": stale_slots(topology, this, found),
         "unused_slots": unused_slots(topology, this, found),

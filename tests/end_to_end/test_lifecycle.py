@@ -89,6 +89,22 @@ def test_teardown_and_up_again(from_nothing: Topology) -> None:
     from_nothing.verify().settled()
 
 
+def test_a_slow_replica_holds_up_no_other_one(from_nothing: Topology) -> None:
+    both = from_nothing.inventory(
+        replica=("replica", "slow"),
+        hosts={
+            "replica": {"replication_slot": None, "container_published_port": None},
+            "slow": {"replication_max_rate": "2M"},
+        },
+    )
+    run = from_nothing.site(inventory=both).succeeded()
+    ends = [(one["ok"].removeprefix(f"{PREFIX}-new-"), one["by"].rsplit(" : ")[-1]) for one in run.oks]
+    proof = "Wait until this replica streams and has replayed it"
+    assert ends.index(("replica", proof)) < ends.index(("slow", "Base backup")) < ends.index(("slow", proof))
+    from_nothing.verify(inventory=both).settled()
+    from_nothing.site(inventory=both).settled()
+
+
 def test_check_tells_what_a_clone_would_take(disposable: Topology) -> None:
     disposable.replica.pg_ctl("stop", "-m", "fast")
     disposable.replica.shell("rm -rf /var/lib/postgresql/15 /etc/postgresql/15")

@@ -259,6 +259,21 @@ def test_a_new_primary_is_made_with_the_slots_of_those_who_are_cloned_from_it_in
     assert _desired.node(topology, "r", found)["first_slots"] == []
 
 
+@pytest.mark.parametrize(
+    ("found", "names"),
+    [
+        ({"p": STANDBY, "r": ABSENT, "s": ABSENT, "below": ABSENT}, ["r", "s"]),
+        ({"p": ABSENT, "r": ABSENT, "s": STANDBY, "below": ABSENT}, ["r"]),
+        ({"p": STANDBY, "r": STANDBY, "s": {**ABSENT, "outside": True}, "below": ABSENT}, []),
+        ({"p": STANDBY, "r": {**ABSENT, "missing_packages": ["postgresql-15"]}}, []),
+        ({}, []),
+    ],
+)
+def test_only_a_new_replica_of_the_primary_is_built_at_its_own_pace(found, names):
+    topology = build(replica=("r", "s", "below"), below={"replication_upstream": "r"})
+    assert [name for name in topology.nodes if _desired.node(topology, name, found)["at_own_pace"]] == names
+
+
 def test_a_stale_slot_is_ours_and_nobodys_any_more():
     found = {
         "p": {
