@@ -81,7 +81,7 @@ topology:
         - For each node its C(role), C(port), C(slot), C(upstream) (libpq keywords), C(upstream_name),
           C(application_name), C(downstreams), C(settings), C(defaults) and C(hba) lines.
         - With O(found), C(due) has the steps to come, each with its reason, and C(proved) what this look has proved.
-        - C(at_own_pace) is true for a new replica of the primary, which nobody reads from or clones yet.
+        - C(at_own_pace) is true for a new replica of the primary that needs nothing but a clone.
         - C(depends_on) names the nodes that must be looked at to plan for it, and C(place) says where its cluster is.
       type: dict
       sample:
