@@ -21,7 +21,10 @@ from ansible_collections.walstream.postgresql.plugins.plugin_utils import (
 
 READ = (*_topology.DEFAULTS, *_topology.PLACE.values(), "replication_replace", "ansible_host", "ansible_port")
 
-TRACES = ("_booted", "_installed", "_served", "_slot", "_basebackup")
+TRACES = (
+    *("_booted", "_installed", "_tls_files", "_served", "_given_passwords"),
+    *("_stored_password", "_slot", "_basebackup"),
+)
 """What tasks of ours register that may have changed a host or made its container."""
 
 
