@@ -43,7 +43,8 @@ def test_disk_fills_up_during_the_clone(empty_replica: Topology) -> None:
     topology = empty_replica
     leave_free(topology, 240)
     playing = topology.start("site", inventory=small_inventory(topology, replication_max_rate="10M"))
-    backups = "SELECT count(*) FROM pg_stat_progress_basebackup"
+    # By then the copy's first word on its size has come, by which a disk that is full already would be refused.
+    backups = "SELECT count(*) FROM pg_stat_progress_basebackup WHERE backup_streamed > 25 * 1024 * 1024"
     wait_until(lambda: topology.primary.psql(backups) == "1" or not playing.is_running, 240)
     assert playing.is_running, playing.output[-4000:]
     topology.replica.shell(f"cat /dev/zero > {SMALL}/rest 2>/dev/null; :")

@@ -89,6 +89,15 @@ def test_teardown_and_up_again(from_nothing: Topology) -> None:
     from_nothing.verify().settled()
 
 
+def test_the_servers_own_user_is_enough(from_nothing: Topology) -> None:
+    """Where nothing is to be installed, nobody needs to be root."""
+    unprivileged = from_nothing.inventory(ansible_user="postgres", ansible_become=False)
+    from_nothing.site(inventory=unprivileged).succeeded()
+    from_nothing.site(inventory=unprivileged).settled()
+    from_nothing.verify(inventory=unprivileged).settled()
+    from_nothing.site().settled()
+
+
 def test_a_slow_replica_holds_up_no_other_one(from_nothing: Topology) -> None:
     both = from_nothing.inventory(
         replica=("replica", "slow"),
