@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from ansible_collections.walstream.postgresql.tests.end_to_end.harness import Topology, wait_until
 
 SMALL = "/dev/shm"
@@ -39,6 +40,7 @@ def test_too_small_a_disk(empty_replica: Topology) -> None:
     assert in_small(topology) == set()
 
 
+@pytest.mark.faults
 def test_disk_fills_up_during_the_clone(empty_replica: Topology) -> None:
     topology = empty_replica
     leave_free(topology, 240)
