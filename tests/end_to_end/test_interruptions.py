@@ -11,7 +11,12 @@ import random
 import time
 
 import pytest
-from ansible_collections.walstream.postgresql.tests.end_to_end.harness import SLOT, Topology, wait_until
+from ansible_collections.walstream.postgresql.tests.end_to_end.harness import (
+    SLOT,
+    Playing,
+    Topology,
+    wait_until,
+)
 
 BOUNDARIES = (
     "Make and start the container",
@@ -22,6 +27,7 @@ BOUNDARIES = (
 )
 BESIDE = {"primary": {"main", "main.slots"}, "replica": {"main", "main.pgpass"}}
 """What belongs beside the data directories: the record of our slots, and the password file."""
+SENDERS = "SELECT pid FROM pg_stat_progress_basebackup"
 
 
 def prove_tidy(topology: Topology) -> None:
@@ -41,6 +47,15 @@ def prove_clean(topology: Topology) -> None:
         log = node.shell("cat /var/log/postgresql/*.log")
         assert log.count("database system is ready to accept") == 1, "a server was started more than once"
         assert "PANIC" not in log
+
+
+def hold_the_clone(topology: Topology, playing: Playing) -> str:
+    """Suspend what sends the base backup, so that however slow the machine is, no clone ends meanwhile."""
+    wait_until(lambda: topology.primary.psql(SENDERS) or not playing.is_running, 240)
+    sender = topology.primary.psql(SENDERS)
+    assert sender, playing.output[-6000:]
+    topology.primary.run("kill", "-STOP", sender)
+    return sender
 
 
 def test_killed_at_telling_boundaries(from_nothing: Topology) -> None:
@@ -85,24 +100,22 @@ def test_killed_during_the_clone(empty_replica: Topology) -> None:
     """The clone goes on without its controller; the next run waits for it instead of starting another."""
     topology = empty_replica
     before = topology.primary.started
-    inventory = topology.inventory(replication_max_rate="10M")
-    playing = topology.start("site", inventory=inventory)
-    backups = "SELECT pid FROM pg_stat_progress_basebackup"
-    wait_until(lambda: topology.primary.psql(backups) or not playing.is_running, 240)
+    playing = topology.start("site", inventory=topology.inventory(replication_max_rate="10M"))
+    sender = hold_the_clone(topology, playing)
     playing.kill()
-    pid = topology.primary.psql(backups)
-    assert pid, "the clone did not outlive its controller"
 
-    status = topology.play("status").succeeded()
-    assert "being cloned" in status.output
+    assert "being cloned" in topology.play("status").succeeded().output
+    assert topology.primary.psql(SENDERS) == sender, "the clone did not outlive its controller"
 
-    attached = topology.start("site", inventory=inventory)
-    seen = {pid}
+    attached = topology.start("site", inventory=topology.inventory(replication_max_rate="10M"))
+    wait_until(lambda: attached.has_begun("Base backup") or not attached.is_running, 240)
+    topology.primary.run("kill", "-CONT", sender)
+    seen = {sender}
     while attached.is_running:
-        seen.update(topology.primary.psql(backups).split())
+        seen.update(topology.primary.psql(SENDERS).split())
         time.sleep(0.1)
     run = attached.wait().succeeded()
-    assert seen == {pid}, "a second clone was started"
+    assert seen == {sender}, "a second clone was started"
     told = run.result("Base backup")["basebackup"]
     assert told["action"] in ("cloned", "unchanged")
     topology.verify().settled()
@@ -115,11 +128,11 @@ def test_worker_killed_during_the_clone(empty_replica: Topology) -> None:
     """Nothing of the clone survives but its rests, which the next run removes before it clones anew."""
     topology = empty_replica
     playing = topology.start("site", inventory=topology.inventory(replication_max_rate="10M"))
-    backups = "SELECT count(*) FROM pg_stat_progress_basebackup"
-    wait_until(lambda: topology.primary.psql(backups) == "1" or not playing.is_running, 240)
+    sender = hold_the_clone(topology, playing)
     playing.kill()
     # The module's own process outlives the playbook for some seconds, and would tidy up.
     topology.replica.shell("pkill -9 -u root -x python3; pkill -9 -u postgres; :")
+    topology.primary.run("kill", "-CONT", sender)
     assert ".main.clone" in topology.replica.beside
     assert topology.site().succeeded().result("Base backup")["basebackup"]["action"] == "cloned"
     topology.verify().settled()

@@ -103,7 +103,7 @@ def test_a_slow_replica_holds_up_no_other_one(from_nothing: Topology) -> None:
         replica=("replica", "slow"),
         hosts={
             "replica": {"replication_slot": None, "container_published_port": None},
-            "slow": {"replication_max_rate": "2M"},
+            "slow": {"replication_max_rate": "1M"},
         },
     )
     run = from_nothing.site(inventory=both).succeeded()
