@@ -119,6 +119,25 @@ options:
   slot:
     description: The slot on the upstream (C(primary_slot_name)). An empty text removes it.
     type: str
+  proof:
+    description:
+      - What a standby has to prove once its server runs, as M(walstream.postgresql.recovery_state) would ask for it
+        with C(caught_up) - that it streams from O(upstream) through O(slot), and has replayed what that has.
+      - Where it does not come to that, the task fails with the reason and the server goes on.
+    type: dict
+    version_added: 0.6.0
+    suboptions:
+      system_identifier:
+        description: The cluster's system identifier.
+        type: str
+      allow_held_back:
+        description: Whether C(recovery_min_apply_delay) may hold it back.
+        type: bool
+        default: false
+      timeout:
+        description: Seconds to wait.
+        type: float
+        default: 30
   hba:
     description:
       - Rules for logins, as lines of C(pg_hba.conf), in the order in which they are to be tried.
@@ -182,6 +201,14 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+recovery_state:
+  description:
+    - What was seen of a standby for which O(proof) was asked, as
+      RV(walstream.postgresql.recovery_state#module:recovery_state).
+    - Null where nothing was asked for, and in check mode.
+  returned: success, and where the proof fails
+  type: dict
+  sample: {role: standby, lsn: 0/3000060, unmet: []}
 cluster:
   description: The cluster after the module's work (in check mode, as far as it can be known).
   returned: success
@@ -313,6 +340,7 @@ cluster:
       sample: /var/run/postgresql
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -322,6 +350,7 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._cluster.flow
     Cluster,
     Intent,
     Outcome,
+    Proof,
 )
 from ansible_collections.walstream.postgresql.plugins.module_utils._cluster.plan import Declared
 from ansible_collections.walstream.postgresql.plugins.module_utils._data_directory.initdb import NewCluster
@@ -335,6 +364,7 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._layout.choic
 from ansible_collections.walstream.postgresql.plugins.module_utils._module import Module, run
 from ansible_collections.walstream.postgresql.plugins.module_utils._postgresql import conninfo, guc_file
 from ansible_collections.walstream.postgresql.plugins.module_utils._postgresql.lsn import require_slot_name
+from ansible_collections.walstream.postgresql.plugins.module_utils._replication.expectations import Expected
 from ansible_collections.walstream.postgresql.plugins.module_utils._system.accounts import User, owner_for
 
 
@@ -372,7 +402,22 @@ def intent_of(params: dict[str, Any], version: int | None) -> Intent:
         slot_record=params["slot_record"],
         restart=params["restart"],
         timeout=params["timeout"],
+        proof=proof_of(params["proof"], upstream or {}, params["slot"]) if params["proof"] else None,
     )
+
+
+def proof_of(asked: Mapping[str, Any], upstream: Mapping[str, Any], slot: str | None) -> Proof:
+    expected = Expected(
+        standby=True,
+        streaming=True,
+        host=upstream.get("host"),
+        port=int(upstream["port"]) if upstream.get("port") else None,
+        slot=slot or None,
+        system_identifier=asked["system_identifier"] or None,
+        caught_up=True,
+        allow_held_back=asked["allow_held_back"],
+    )
+    return Proof(expected, asked["timeout"])
 
 
 def _check_slots(params: dict[str, Any]) -> None:
@@ -402,6 +447,7 @@ def shown(layout: Layout, owner: User, outcome: Outcome) -> dict[str, Any]:
     return {
         "changed": bool(outcome.actions),
         "cluster": {**found, **outcome.said()},
+        "recovery_state": outcome.recovery_state,
         "diff": differences,
     }
 
@@ -438,6 +484,14 @@ def main() -> None:
             "initial_settings": {"type": "dict", "default": {}},
             "upstream": {"type": "dict"},
             "slot": {"type": "str"},
+            "proof": {
+                "type": "dict",
+                "options": {
+                    "system_identifier": {"type": "str"},
+                    "allow_held_back": {"type": "bool", "default": False},
+                    "timeout": {"type": "float", "default": 30},
+                },
+            },
             "hba": {"type": "list", "elements": "str"},
             "restart": {"type": "bool", "default": True},
             "timeout": {"type": "int", "default": 60},

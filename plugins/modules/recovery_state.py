@@ -51,6 +51,16 @@ options:
   received_lsn:
     description: A WAL position that a standby must have received. The proof for one with C(recovery_min_apply_delay).
     type: str
+  caught_up:
+    description:
+      - Whether a standby must have replayed what its upstream had when it was first seen to meet everything else. With
+        C(recovery_min_apply_delay), it must have received that.
+      - The upstream is asked by a login like the standby's own, so the module has to run on the standby's host, as root
+        or as the server's user, and O(login_user) has to see C(primary_conninfo).
+      - With O(replayed_lsn) the primary itself is the witness, also for a standby that follows another standby.
+    type: bool
+    default: false
+    version_added: 0.6.0
   max_lag_bytes:
     description:
       - How much WAL may be left to replay of what the standby's upstream has, as far as the standby knows.
@@ -180,7 +190,6 @@ causes:
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -190,54 +199,36 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._postgresql.l
 from ansible_collections.walstream.postgresql.plugins.module_utils._postgresql.server import (
     Login,
     login_argument_spec,
-    require_psycopg2,
 )
 from ansible_collections.walstream.postgresql.plugins.module_utils._replication.expectations import Expected
-from ansible_collections.walstream.postgresql.plugins.module_utils._replication.observation import described
-from ansible_collections.walstream.postgresql.plugins.module_utils._replication.watch import (
-    Watcher,
-    likely_causes,
-    obstacles,
-)
+from ansible_collections.walstream.postgresql.plugins.module_utils._replication.proof import prove
 
 AS_THEY_ARE = (
     *("slot", "system_identifier", "timeline", "max_lag_bytes", "max_replay_delay"),
-    *("allow_paused", "allow_held_back"),
+    *("caught_up", "allow_paused", "allow_held_back"),
 )
-ONLY_FOR_STANDBYS = ("upstream", "slot", "received_lsn", "max_lag_bytes", "max_replay_delay")
+ONLY_FOR_STANDBYS = ("upstream", "slot", "received_lsn", "caught_up", "max_lag_bytes", "max_replay_delay")
 
 
-def prove(module: AnsibleModule) -> dict[str, Any]:
-    """Watch the server; return what was seen, or raise with what is missing and why."""
-    require_psycopg2()
+def work(module: AnsibleModule) -> dict[str, Any]:
     params = module.params
-    login = Login.from_params(params)
-    look = Watcher(login, expected(params)).watch(params["timeout"])
-    state = {**(described(look.seen) if look.seen else {}), "unmet": list(look.unmet)}
-    if not look.unmet and look.seen and look.seen.held_back and not look.seen.streaming:
-        # What it does not prove by streaming it proves by a login like the one that it will try.
-        state["unmet"] = obstacles(look.seen)
-        look = replace(look, unmet=tuple(state["unmet"]))
-    if not look.unmet:
-        return {"changed": False, "recovery_state": state}
-    causes = likely_causes(look)
-    waited = "" if look.hopeless or not params["timeout"] else f" after {params['timeout']:g} seconds"
-    because = f". Likely cause: {'; '.join(causes)}" if causes else ""
-    raise WalstreamError(
-        f"the server at {login.description} is not the {params['state']} that was expected{waited}: "
-        f"{'; '.join(look.unmet)}{because}",
-        recovery_state=state,
-        unmet=list(look.unmet),
-        causes=causes,
-    )
+    state = prove(Login.from_params(params), expected(params), params["timeout"])
+    return {"changed": False, "recovery_state": state}
 
 
 def expected(params: Mapping[str, Any]) -> Expected:
     """What the options ask for. An option that says nothing about the state asked for is a mistake."""
     standby = params["state"] == "standby"
-    stray = [] if standby else [name for name in ONLY_FOR_STANDBYS if params[name] not in (None, {})]
+    said = [
+        name for name in ONLY_FOR_STANDBYS if params[name] not in (None, {}) and params[name] is not False
+    ]
+    stray = [] if standby else said
     if stray:
         raise WalstreamError(f"'{stray[0]}' is about a standby and means nothing with 'state: primary'")
+    if params["caught_up"] and not params["streaming"]:
+        raise WalstreamError(
+            "'caught_up' is about a standby that streams and means nothing with 'streaming: false'"
+        )
     upstream = params["upstream"] or {}
     return Expected(
         standby=standby,
@@ -271,6 +262,7 @@ def main() -> None:
                 for name in ("slot", "system_identifier", "replayed_lsn", "received_lsn")
             },
             **{name: {"type": "int"} for name in ("timeline", "max_lag_bytes")},
+            "caught_up": {"type": "bool", "default": False},
             "max_replay_delay": {"type": "float"},
             "allow_paused": {"type": "bool", "default": False},
             "allow_held_back": {"type": "bool", "default": False},
@@ -281,7 +273,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    run(module, prove)
+    run(module, work)
 
 
 if __name__ == "__main__":

@@ -175,6 +175,21 @@ class TestStateAsExpected:
         assert below["recovery_state"]["unmet"] == []
         assert "pass'w" not in str(below)
 
+    def test_caught_up_with_what_its_upstream_says(self, primary, standby):
+        written = primary.psql("CREATE TABLE w (); DROP TABLE w; SELECT pg_current_wal_flush_lsn()").split()[
+            -1
+        ]
+        proved = state_of(standby, caught_up=True)
+        assert not proved.get("failed"), proved
+        newest = "SELECT '{}'::pg_lsn >= '{}'"
+        assert primary.psql(newest.format(proved["recovery_state"]["lsn"], written)) == "t"
+        standby.psql("SELECT pg_wal_replay_pause()")
+        try:
+            primary.psql("CREATE TABLE w (); DROP TABLE w")
+            assert "short of" in state_of(standby, caught_up=True, allow_paused=True, timeout=1)["msg"]
+        finally:
+            standby.psql("SELECT pg_wal_replay_resume()")
+
     def test_what_discovery_sees_proves_as_much(self, primary, standby):
         """The controller judges what `cluster_info` has read by the predicates of `recovery_state`."""
         desired = {
@@ -299,6 +314,7 @@ class TestStateNotAsExpected:
             lsn = primary.psql("SELECT pg_current_wal_flush_lsn()")
             assert not state_of(standby, received_lsn=lsn, max_lag_bytes=0, max_replay_delay=1).get("failed")
             assert "behind on purpose" in state_of(standby, timeout=1, replayed_lsn=lsn)["msg"]
+            assert not state_of(standby, caught_up=True).get("failed")
         finally:
             standby.psql("ALTER SYSTEM RESET recovery_min_apply_delay; SELECT pg_reload_conf()")
             standby.wait_for("SHOW recovery_min_apply_delay", "0")
@@ -422,6 +438,7 @@ class TestTimelines:
         # It streams again and again for a moment: no look may take that for success.
         for _look in range(8):
             assert state_of(first, timeout=0).get("failed")
+            assert state_of(first, timeout=0, caught_up=True).get("failed")
         result = state_of(first, timeout=1)
         assert "diverged" in " ".join(result["causes"]), result["msg"]
 
@@ -433,6 +450,7 @@ class TestTimelines:
             first.psql("CREATE TABLE t (); DROP TABLE t; SELECT pg_switch_wal(); CHECKPOINT;")
         second.start()
         # The receiver is "streaming" for a moment again and again: no look may take that for success.
+        assert state_of(second, timeout=5, caught_up=True)["failed"]
         result = state_of(second, timeout=5)
         assert result["failed"]
         assert "no longer has the WAL" in " ".join(result["causes"]), result["msg"]
@@ -467,6 +485,9 @@ class TestAfterARestart:
             seen = state_of(middle, replayed_lsn=lsn, received_lsn=lsn, max_lag_bytes=0, max_replay_delay=1)
             assert not seen.get("failed"), seen
             assert seen["recovery_state"]["replay"]["lag_bytes"] == 0
+        middle.restart()
+        seen = state_of(middle, caught_up=True)
+        assert not seen.get("failed"), seen
         middle.wait_for("SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'", "1")
         served = middle.run_module("replication_info", {})["replication_info"]["standbys"]
         assert [one["lag_bytes"] for one in served] == [0], served
@@ -511,6 +532,8 @@ class TestHeldBackAfterARestart:
         assert not allowed.get("failed"), allowed
         assert allowed["recovery_state"]["replay"]["held_back"]
         assert not allowed["recovery_state"]["upstream"]["streaming"]
+
+        assert not state_of(late, slot="late", caught_up=True, allow_held_back=True).get("failed")
 
         # Nobody may call this well where its next attempt cannot succeed.
         primary.psql("SELECT pg_drop_replication_slot('late')")

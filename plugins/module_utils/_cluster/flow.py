@@ -49,6 +49,8 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._postgresql.s
     Server,
     connect,
 )
+from ansible_collections.walstream.postgresql.plugins.module_utils._replication.expectations import Expected
+from ansible_collections.walstream.postgresql.plugins.module_utils._replication.proof import prove
 from ansible_collections.walstream.postgresql.plugins.module_utils._slot.on_server import SlotServer
 from ansible_collections.walstream.postgresql.plugins.module_utils._slot.plan import Action, Wanted
 from ansible_collections.walstream.postgresql.plugins.module_utils._system import configuration_files as files
@@ -57,6 +59,14 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._system.comma
 from ansible_collections.walstream.postgresql.plugins.module_utils._waiter import wait_until
 
 RUNNING_STATES = ("started", "restarted", "reloaded")
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What a server has to prove once it runs, and for how many seconds that is waited for."""
+
+    expected: Expected
+    timeout: float
 
 
 @dataclass(frozen=True)
@@ -75,6 +85,7 @@ class Intent:
     slot_record: str | None = None
     restart: bool = True
     timeout: float = 60.0
+    proof: Proof | None = None
 
 
 @dataclass
@@ -93,10 +104,11 @@ class Outcome:
     system_identifier: str | None = None
     superuser_password_is_set: bool = False
     made_slots: list[str] = field(default_factory=list)
+    recovery_state: dict[str, Any] | None = None
 
     def said(self) -> dict[str, Any]:
-        """What the module returns of it; the texts are for the difference."""
-        hidden = ("before", "after", "rules")
+        """What the module returns of it; the texts are for the difference, the state stands alone."""
+        hidden = ("before", "after", "rules", "recovery_state")
         return {one.name: getattr(self, one.name) for one in fields(self) if one.name not in hidden}
 
 
@@ -140,6 +152,7 @@ class Cluster:
         self._admit()
         self._reserve()
         self._observe(data)
+        self._prove()
         return self.outcome
 
     def _do(self, action: str, work: Any) -> None:
@@ -406,6 +419,13 @@ class Cluster:
         outcome.in_recovery = loaded.in_recovery
         if not self._check_mode:
             outcome.pending_restart = list(loaded.pending_restart)
+
+    def _prove(self) -> None:
+        proof, postmaster = self._intent.proof, running_postmaster(self._paths.data_directory)
+        if proof is None or postmaster is None or self._check_mode:
+            return
+        login = location.local_login(postmaster, self._owner.name)
+        self.outcome.recovery_state = prove(login, proof.expected, proof.timeout)
 
 
 def _try_to_connect(login: Login) -> Server | None:

@@ -45,7 +45,10 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._system.accou
     current_user,
     group_to_give,
 )
-from ansible_collections.walstream.postgresql.plugins.module_utils._system.command import system_runner
+from ansible_collections.walstream.postgresql.plugins.module_utils._system.command import (
+    start,
+    system_runner,
+)
 from ansible_collections.walstream.postgresql.plugins.module_utils._system.files import may
 
 CONFIG_ROOT = "/etc/postgresql"
@@ -199,11 +202,10 @@ class DebianLayout:
 
     def _announce(self) -> None:
         """systemd starts the clusters that it knew at boot; apt keeps the packages of versions that have clusters."""
-        run = system_runner(current_user())
         if self.host.systemd:
-            run(["systemctl", "daemon-reload"])
+            system_runner(current_user())(["systemctl", "daemon-reload"])
         if os.geteuid() == 0 and os.access(APT_UPDATE, os.X_OK):
-            run([APT_UPDATE])
+            start([APT_UPDATE])
 
 
 def _site() -> guc_file.Configuration:

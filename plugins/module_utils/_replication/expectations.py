@@ -8,7 +8,7 @@ asked about the same moment; a server that was right in every respect, but never
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ansible_collections.walstream.postgresql.plugins.module_utils._postgresql.lsn import Lsn
 from ansible_collections.walstream.postgresql.plugins.module_utils._replication.observation import Observation
@@ -28,6 +28,7 @@ class Expected:
     timeline: int | None = None
     replayed_lsn: Lsn | None = None
     received_lsn: Lsn | None = None
+    caught_up: bool = False
     max_lag_bytes: int | None = None
     max_replay_delay: float | None = None
     allow_paused: bool = False
@@ -44,6 +45,13 @@ def unmet(expected: Expected, seen: Observation) -> list[str]:
     if wrong_kind:
         return [wrong_kind]
     return [sentence for predicate in PREDICATES for sentence in [predicate(expected, seen)] if sentence]
+
+
+def with_end_of_upstream(expected: Expected, seen: Observation, timeline: int, end: Lsn) -> Expected:
+    """What `caught_up` asks for, once the upstream has told its timeline and its end of WAL."""
+    expected = replace(expected, timeline=timeline)
+    # A delayed standby has to hold the WAL, not to have replayed it.
+    return replace(expected, received_lsn=end) if seen.apply_delay else replace(expected, replayed_lsn=end)
 
 
 def is_hopeless(expected: Expected, seen: Observation) -> bool:
@@ -82,9 +90,9 @@ def _streaming(expected: Expected, seen: Observation) -> str | None:
         return f"no WAL receiver is running{why}"
     if seen.receiver.get("status") is None:
         return _hidden(seen, "the state of the WAL receiver is not visible")
-    if seen.receiver["status"] == "streaming" and seen.is_ahead_of_upstream:
+    if seen.claims_to_stream and seen.is_ahead_of_upstream:
         return f"{seen.lsn} is replayed here, which the upstream does not have"
-    if seen.receiver["status"] == "streaming":
+    if seen.claims_to_stream:
         return "the WAL receiver has only just connected, and its upstream has sent nothing yet"
     return f"the WAL receiver is in the state '{seen.receiver['status']}', not 'streaming'"
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ansible_collections.walstream.postgresql.plugins.module_utils._postgresql.lsn import (
@@ -51,6 +51,8 @@ class Observation:
     conninfo: Mapping[str, str] = field(default_factory=dict, repr=False)
     """The keywords of `primary_conninfo`. May hold a password: show `public_conninfo` to people."""
     conninfo_visible: bool = True
+    confirmed: bool = False
+    """Whether its upstream, asked itself, is where this server is: see `confirmed_by`."""
 
     @property
     def held_back(self) -> bool:
@@ -63,9 +65,22 @@ class Observation:
     @property
     def streaming(self) -> bool:
         """Whether a WAL receiver streams, and its upstream has agreed to that and can feed this server."""
-        receiver = self.receiver or {}
-        agreed = receiver.get("status") == "streaming" and bool(receiver.get("heard"))
+        agreed = self.claims_to_stream and (self.confirmed or bool((self.receiver or {}).get("heard")))
         return agreed and not self.is_ahead_of_upstream
+
+    @property
+    def claims_to_stream(self) -> bool:
+        """Whether a WAL receiver has asked for WAL, and not been refused at once."""
+        return (self.receiver or {}).get("status") == "streaming"
+
+    def confirmed_by(self, timeline: int, end: Lsn) -> Observation:
+        """The same, with what its upstream has said of itself: the timeline it is on and its end of WAL.
+
+        What makes a receiver fail after it was not refused is WAL that the upstream has removed. It never removes the
+        segment that it is in, so nothing of the kind awaits a server that is there too.
+        """
+        here = end.segment_start(self.wal_segment_size) <= self.lsn <= end
+        return replace(self, confirmed=here and timeline == self.timeline)
 
     @property
     def is_ahead_of_upstream(self) -> bool:

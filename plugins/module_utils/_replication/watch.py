@@ -8,6 +8,8 @@ import os
 import pwd
 from dataclasses import dataclass, replace
 
+from ansible_collections.walstream.postgresql.plugins.module_utils._errors import WalstreamError
+from ansible_collections.walstream.postgresql.plugins.module_utils._postgresql.lsn import Lsn
 from ansible_collections.walstream.postgresql.plugins.module_utils._postgresql.server import (
     CONNECT_TIMEOUT,
     CannotConnect,
@@ -21,6 +23,7 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._replication.
     Expected,
     is_hopeless,
     unmet,
+    with_end_of_upstream,
 )
 from ansible_collections.walstream.postgresql.plugins.module_utils._replication.observation import Observation
 from ansible_collections.walstream.postgresql.plugins.module_utils._replication.on_server import observe
@@ -28,6 +31,7 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._system.accou
 from ansible_collections.walstream.postgresql.plugins.module_utils._upstream.diagnosis import (
     Standing,
     diagnose_upstream,
+    end_of_upstream,
 )
 from ansible_collections.walstream.postgresql.plugins.module_utils._waiter import Clock, wait_until
 
@@ -55,6 +59,7 @@ class Watcher:
         self._login = login
         self._expected = expected
         self._server: Server | None = None
+        self._end_of_upstream: tuple[int, Lsn] | None = None
 
     def watch(self, timeout: float, clock: Clock | None = None) -> Look:
         """Look until all is as expected, or cannot become so, or `timeout` seconds are over."""
@@ -72,10 +77,32 @@ class Watcher:
         except (CannotConnect, QueryFailed) as error:
             self._close()
             return Look((str(error),))
-        lacking = unmet(self._expected, seen)
+        expected, obstacle = self._expected, ""
+        if expected.caught_up and seen.claims_to_stream:
+            obstacle = self._ask_upstream(seen)
+        if self._end_of_upstream:
+            seen = seen.confirmed_by(*self._end_of_upstream)
+            expected = with_end_of_upstream(expected, seen, *self._end_of_upstream)
+        lacking = unmet(expected, seen) or list(filter(None, [obstacle]))
         if self._expected.encrypted and self._login.is_local and not lacking:
             lacking = [sentence for sentence in [certificate.objection(self._server)] if sentence]
         return Look(tuple(lacking), seen, is_hopeless(self._expected, seen))
+
+    def _ask_upstream(self, seen: Observation) -> str:
+        """Learn once where the upstream of a standby is; return why that cannot be learnt, or nothing."""
+        if self._end_of_upstream and self._end_of_upstream[0] >= seen.timeline:
+            return ""
+        user = _local_owner(seen)
+        if user is None or not seen.conninfo:
+            return (
+                "where its upstream is can be asked only on the standby's own host and by a role that may see "
+                "primary_conninfo: ask for 'replayed_lsn' instead of 'caught_up'"
+            )
+        try:
+            self._end_of_upstream = end_of_upstream(seen.conninfo, user)
+        except WalstreamError as error:
+            return f"its upstream could not be asked where it is: {error}"
+        return ""
 
     def _close(self) -> None:
         if self._server is not None:

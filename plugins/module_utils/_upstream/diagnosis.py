@@ -1,17 +1,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Why a standby cannot stream from its upstream: try what the server does, and explain the answer.
+"""Asking an upstream what its standby cannot tell: how far it is, and why the standby cannot stream from it.
 
-The reason stands in the server's log, which SQL does not show. So we log in exactly as the server
+That reason stands in the server's log, which SQL does not show. So we log in exactly as the server
 does, as its system user and with its connection string, and ask for WAL where it would.
 """
 
 from __future__ import annotations
 
+import contextlib
 import select
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.walstream.postgresql.plugins.module_utils._errors import WalstreamError
 from ansible_collections.walstream.postgresql.plugins.module_utils._postgresql.driver import psycopg2
 from ansible_collections.walstream.postgresql.plugins.module_utils._postgresql.lsn import (
     Lsn,
@@ -88,6 +90,30 @@ def diagnose_upstream(
     if slot:
         require_slot_name(slot)
     upstream = UpstreamNames.of(conninfo, slot, user.name, user.home)
+    try:
+        with _login(conninfo, upstream, user) as connection:
+            return _interrogate(connection, upstream, standby)
+    except psycopg2.Error as error:
+        return [explain(error.pgcode, str(error), upstream)]
+
+
+def end_of_upstream(conninfo: Mapping[str, Any], user: User) -> tuple[int, Lsn]:
+    """The timeline that the upstream of `primary_conninfo` is on, and how far it has written or received WAL.
+
+    Raises WalstreamError with the reason where it does not let `user` replicate.
+    """
+    upstream = UpstreamNames.of(conninfo, None, user.name, user.home)
+    try:
+        with _login(conninfo, upstream, user) as connection, connection.cursor() as cursor:
+            system = _first_row(cursor, "IDENTIFY_SYSTEM")
+    except psycopg2.Error as error:
+        raise WalstreamError(explain(error.pgcode, str(error), upstream)) from None
+    return int(system["timeline"]), Lsn.parse(str(system["xlogpos"]))
+
+
+@contextlib.contextmanager
+def _login(conninfo: Mapping[str, Any], upstream: UpstreamNames, user: User) -> Iterator[Any]:
+    """A connection to a walsender, as the server's own receiver makes it."""
     keywords = {
         "connect_timeout": CONNECT_TIMEOUT,
         **conninfo,
@@ -95,18 +121,14 @@ def diagnose_upstream(
         "dbname": "replication",  # what the server's own receiver looks up in the password file
         "application_name": APPLICATION_NAME,
     }
-    connection = None
+    with user.effective():
+        connection = psycopg2.connect(
+            **keywords, connection_factory=psycopg2.extras.PhysicalReplicationConnection
+        )
     try:
-        with user.effective():
-            connection = psycopg2.connect(
-                **keywords, connection_factory=psycopg2.extras.PhysicalReplicationConnection
-            )
-        return _interrogate(connection, upstream, standby)
-    except psycopg2.Error as error:
-        return [explain(error.pgcode, str(error), upstream)]
+        yield connection
     finally:
-        if connection is not None:
-            connection.close()
+        connection.close()
 
 
 def _interrogate(connection: Any, upstream: UpstreamNames, standby: Standing | None) -> list[str]:

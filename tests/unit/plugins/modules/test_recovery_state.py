@@ -17,6 +17,7 @@ NOTHING_ASKED = {
     "timeline": None,
     "replayed_lsn": None,
     "received_lsn": None,
+    "caught_up": False,
     "max_lag_bytes": None,
     "max_replay_delay": None,
     "allow_paused": False,
@@ -46,6 +47,7 @@ def test_values_arrive_where_they_belong():
         ("upstream", {"host": "a"}),
         ("slot", "s"),
         ("received_lsn", "0/1"),
+        ("caught_up", True),
         ("max_lag_bytes", 0),
         ("max_replay_delay", 0.0),
     ],
@@ -58,3 +60,9 @@ def test_what_means_nothing_for_a_primary_is_a_mistake(option, value):
 def test_a_position_that_is_none():
     with pytest.raises(WalstreamError, match="is not a WAL position"):
         expected({**NOTHING_ASKED, "replayed_lsn": "latest"})
+
+
+def test_catching_up_takes_a_stream():
+    assert expected({**NOTHING_ASKED, "caught_up": True}).caught_up
+    with pytest.raises(WalstreamError, match="means nothing with 'streaming: false'"):
+        expected({**NOTHING_ASKED, "caught_up": True, "streaming": False})

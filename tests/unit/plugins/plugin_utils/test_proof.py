@@ -4,12 +4,16 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 import yaml
-from ansible_collections.walstream.postgresql.plugins.module_utils._replication.expectations import Expected
+from ansible_collections.walstream.postgresql.plugins.module_utils._replication.expectations import (
+    Expected,
+    with_end_of_upstream,
+)
+from ansible_collections.walstream.postgresql.plugins.modules.cluster import proof_of
 from ansible_collections.walstream.postgresql.plugins.plugin_utils import _desired, _proof, _topology
 
 PROVE = Path(__file__).parents[4] / "roles" / "replica" / "tasks" / "prove.yml"
@@ -168,22 +172,34 @@ class TestInTheTopology:
         assert nodes["r"]["due"] == {"proof": "no WAL receiver is running"}
 
 
-def test_both_ways_of_proving_ask_for_the_same():
-    """What prove.yml asks the module for, and what is asked of a discovery."""
-    tasks = {task["name"]: task for task in yaml.safe_load(PROVE.read_text())}
+def test_all_ways_of_proving_ask_for_the_same():
+    """What prove.yml asks the module for, what is asked of a discovery, and of a server that was just started."""
+    tasks = {task["name"]: task for task in yaml.safe_load(PROVE.read_text())[0]["block"]}
     options = tasks["Wait until this replica streams and has replayed it"][
         "walstream.postgresql.recovery_state"
     ]
     asked = {name for name in options if not name.startswith("login_")} - {"state", "timeout", "upstream"}
     # `state` and `upstream` ask for several things, and a standby's module asks for streaming unless told otherwise.
     asked |= {"standby", "host", "port", "streaming"}
-    either = {
+    assert asked == _wanted(_expected)
+    assert asked == _wanted(_expected_of_a_start) - {"caught_up"}
+
+
+def _wanted(expected):
+    return {
         field.name
         for delayed in (False, True)
         for field in fields(Expected)
-        if getattr(_expected(delayed), field.name) not in (None, False, ())
+        if getattr(expected(delayed), field.name) not in (None, False, ())
     }
-    assert asked == either
+
+
+def _expected_of_a_start(delayed):
+    """What the module `cluster` asks for, once it knows where the upstream is."""
+    asked = {"system_identifier": "7", "allow_held_back": delayed, "timeout": 1}
+    seen = replace(_proof.observed(STANDBY), apply_delay=3600 if delayed else 0)
+    expected = proof_of(asked, {"host": "p", "port": "5432"}, "r").expected
+    return with_end_of_upstream(expected, seen, 1, seen.lsn)
 
 
 def _expected(delayed):

@@ -11,6 +11,7 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._replication.
     Expected,
     is_hopeless,
     unmet,
+    with_end_of_upstream,
 )
 from ansible_collections.walstream.postgresql.plugins.module_utils._replication.observation import Observation
 
@@ -226,3 +227,21 @@ def test_a_sender_that_streams_is_enough_beside_an_old_one_of_its_name():
 def test_only_the_identity_is_beyond_hope():
     assert is_hopeless(expect(system_identifier="43"), STANDBY)
     assert not is_hopeless(expect(system_identifier="42", timeline=7), ABSENT)
+
+
+@pytest.mark.parametrize(
+    ("seen", "sentence"),
+    [
+        (STANDBY, None),
+        (BEHIND, "WAL is replayed up to 0/3000000, 96 bytes short of 0/3000060"),
+        (replace(BEHIND, apply_delay=3600), None),
+        (
+            replace(BEHIND, apply_delay=3600, received=None),
+            "WAL is received up to 0/3000000, 96 bytes short of 0/3000060",
+        ),
+        (replace(STANDBY, timeline=2), "the timeline is 2, not 1"),
+    ],
+)
+def test_what_its_upstream_has(seen, sentence):
+    expected = with_end_of_upstream(expect(caught_up=True), seen, 1, Lsn.parse("0/3000060"))
+    assert unmet(expected, seen) == ([sentence] if sentence else [])

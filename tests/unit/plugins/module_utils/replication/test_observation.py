@@ -170,3 +170,26 @@ def test_a_conninfo_that_may_not_be_seen():
 
 def test_what_a_standby_has_is_at_least_what_it_replayed():
     assert seen(received=None).reached == Lsn.parse("0/5000000")
+
+
+@pytest.mark.parametrize(
+    ("end", "timeline", "streams"),
+    [
+        ("0/5000000", 1, True),  # it is where its upstream is
+        ("0/5FFFFFF", 1, True),  # the upstream writes to that segment, and cannot have removed it
+        ("0/6000000", 1, False),
+        ("0/4FFFFFF", 1, False),  # it has what its upstream has not
+        ("0/5000000", 2, False),
+    ],
+)
+def test_a_receiver_that_has_heard_nothing_streams_where_its_upstream_confirms_it(end, timeline, streams):
+    silent = {**ROW["receiver"], "heard": False, "latest_end_lsn": None}
+    seen = observe(FakeServer({**ROW, "receiver": silent}))
+    assert not seen.streaming
+    assert seen.confirmed_by(timeline, Lsn.parse(end)).streaming is streams
+
+
+@pytest.mark.parametrize("receiver", [None, {**ROW["receiver"], "status": "waiting"}])
+def test_nothing_confirms_what_does_not_claim_to_stream(receiver):
+    seen = observe(FakeServer({**ROW, "receiver": receiver}))
+    assert not seen.confirmed_by(1, Lsn.parse("0/5000000")).streaming
