@@ -122,6 +122,8 @@ def test_from_nothing(servers, suite):
 
 @ONE
 def test_debians_own_tools_agree(declared):
+    kept = "until grep -qs 'postgresql.*-15' /etc/apt/apt.conf.d/*autoremove-postgresql; do sleep 0.1; done"
+    declared.node.run("timeout", "10", "sh", "-c", kept)
     declared.node.run("pg_ctlcluster", str(declared.node.major), NAME, "restart")
     assert declared.listed() == [str(PORT), "online"]
     assert not declared()["changed"]
@@ -357,12 +359,28 @@ def test_a_standby(servers, suite):
         "upstream": {**upstream, "application_name": "it's b"},
         "slot": "",
     }
-    started = cluster(**wanted)
-    assert started["cluster"]["actions"][-2:] == ["configured", "started"]
+    foreseen = cluster(**wanted, proof={"timeout": 10}, check=True)
+    assert foreseen["recovery_state"] is None
+    started = cluster(**wanted, proof={"timeout": 10})
+    assert (
+        started["cluster"]["actions"][-2:] == foreseen["cluster"]["actions"][-2:] == ["configured", "started"]
+    )
     assert started["cluster"]["in_recovery"] is True
-    primary.wait_for("SELECT application_name FROM pg_stat_replication WHERE state = 'streaming'", "it's b")
-    assert not cluster(**wanted)["changed"]
+    assert started["recovery_state"]["upstream"]["streaming"] is True
+    streaming = "SELECT application_name FROM pg_stat_replication WHERE state = 'streaming'"
+    assert primary.psql(streaming) == "it's b"
+    again = cluster(**wanted)
+    assert not again["changed"]
+    assert again["recovery_state"] is None
     assert cluster.info()["upstream"] == {**upstream, "port": str(primary.port), "application_name": "it's b"}
+
+    other = cluster(**wanted, proof={"system_identifier": "1", "timeout": 60})
+    assert "this is another cluster" in other["msg"]
+    primary.stop("immediate")
+    alone = cluster(**wanted, proof={"timeout": 1})
+    assert "no WAL receiver is running" in alone["msg"]
+    assert "nobody listens at" in alone["causes"][0]
+    assert cluster.listed() == [str(PORT), "online,recovery"]
 
 
 @ONE
