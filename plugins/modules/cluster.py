@@ -130,10 +130,6 @@ options:
       system_identifier:
         description: The cluster's system identifier.
         type: str
-      allow_held_back:
-        description: Whether C(recovery_min_apply_delay) may hold it back.
-        type: bool
-        default: false
       timeout:
         description: Seconds to wait.
         type: float
@@ -415,7 +411,6 @@ def proof_of(asked: Mapping[str, Any], upstream: Mapping[str, Any], slot: str | 
         slot=slot or None,
         system_identifier=asked["system_identifier"] or None,
         caught_up=True,
-        allow_held_back=asked["allow_held_back"],
     )
     return Proof(expected, asked["timeout"])
 
@@ -488,7 +483,6 @@ def main() -> None:
                 "type": "dict",
                 "options": {
                     "system_identifier": {"type": "str"},
-                    "allow_held_back": {"type": "bool", "default": False},
                     "timeout": {"type": "float", "default": 30},
                 },
             },

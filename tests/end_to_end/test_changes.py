@@ -25,6 +25,13 @@ def test_a_new_slot_and_a_raised_parameter_in_one_run(disposable: Topology) -> N
     said = docker("logs", disposable.primary.name)
     assert 'replication slot "renamed" does not exist' not in said
 
+    # And back: it is restarted with less only after it has followed and replayed that its primary has less.
+    disposable.site().succeeded()
+    disposable.site().settled()
+    assert disposable.primary.psql("SELECT slot_name FROM pg_replication_slots") == SLOT
+    for node in disposable.nodes:
+        assert node.psql("SHOW max_connections") == "100"
+
 
 @pytest.mark.faults
 def test_a_replica_that_is_late_on_purpose(disposable: Topology) -> None:
