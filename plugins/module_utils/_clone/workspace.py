@@ -121,6 +121,8 @@ class Workspace:
                     return None
                 time.sleep(0.005)
                 continue
+            except FileNotFoundError:
+                descriptor = None
             if descriptor is not None:
                 return descriptor
             self.create()  # whoever held it before has removed the workspace

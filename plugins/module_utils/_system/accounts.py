@@ -72,6 +72,19 @@ def environment(user: User) -> dict[str, str]:
     return {"HOME": user.home, "LC_ALL": "C", "PATH": os.environ.get("PATH", os.defpath), "USER": user.name}
 
 
+@contextlib.contextmanager
+def clean_environment(user: User) -> Iterator[None]:
+    """The same for libpq in this process, which would take hosts, passwords and certificates from the caller's."""
+    saved = dict(os.environ)
+    os.environ.clear()
+    os.environ.update(environment(user))
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(saved)
+
+
 def current_user() -> User:
     """The account that the module runs as."""
     return User.named(pwd.getpwuid(os.geteuid()).pw_name)

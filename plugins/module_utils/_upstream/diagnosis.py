@@ -20,7 +20,10 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._postgresql.l
     TimelineHistory,
     require_slot_name,
 )
-from ansible_collections.walstream.postgresql.plugins.module_utils._system.accounts import User
+from ansible_collections.walstream.postgresql.plugins.module_utils._system.accounts import (
+    User,
+    clean_environment,
+)
 from ansible_collections.walstream.postgresql.plugins.module_utils._upstream.login_errors import (
     UpstreamNames,
     explain,
@@ -121,7 +124,7 @@ def _login(conninfo: Mapping[str, Any], upstream: UpstreamNames, user: User) -> 
         "dbname": "replication",  # what the server's own receiver looks up in the password file
         "application_name": APPLICATION_NAME,
     }
-    with user.effective():
+    with user.effective(), clean_environment(user):
         connection = psycopg2.connect(
             **keywords, connection_factory=psycopg2.extras.PhysicalReplicationConnection
         )

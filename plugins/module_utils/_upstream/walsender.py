@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -23,7 +22,10 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._postgresql.s
     Server,
     connect,
 )
-from ansible_collections.walstream.postgresql.plugins.module_utils._system.accounts import User, environment
+from ansible_collections.walstream.postgresql.plugins.module_utils._system.accounts import (
+    User,
+    clean_environment,
+)
 from ansible_collections.walstream.postgresql.plugins.module_utils._upstream.identity import Identity
 from ansible_collections.walstream.postgresql.plugins.module_utils._upstream.login_errors import (
     UpstreamNames,
@@ -109,7 +111,7 @@ class Upstream:
         """A connection to a walsender."""
         keywords = {key: value for key, value in self._keywords.items() if key != "dbname"}
         try:
-            with self._owner.effective(), _clean_environment(self._owner):
+            with self._owner.effective(), clean_environment(self._owner):
                 connection = psycopg2.connect(
                     connection_factory=psycopg2.extras.PhysicalReplicationConnection, **keywords
                 )
@@ -224,7 +226,7 @@ class Upstream:
     def _ordinary_login(self) -> Iterator[Server]:
         keywords = {"dbname": "postgres", **self._keywords}
         system_user = self._owner.name if self._owner.must_switch else None
-        with _clean_environment(self._owner), connect(Login(keywords, system_user, self.place)) as server:
+        with clean_environment(self._owner), connect(Login(keywords, system_user, self.place)) as server:
             yield server
 
 
@@ -248,16 +250,3 @@ class SlotInUse(WalstreamError):
 
 class NoWal(WalstreamError):
     """The upstream has removed the WAL that was asked for."""
-
-
-@contextlib.contextmanager
-def _clean_environment(owner: User) -> Iterator[None]:
-    """The environment that pg_basebackup will have: libpq would take hosts and passwords from ours."""
-    saved = dict(os.environ)
-    os.environ.clear()
-    os.environ.update(environment(owner))
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(saved)

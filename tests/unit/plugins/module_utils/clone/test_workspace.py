@@ -52,6 +52,13 @@ def test_is_private_from_the_first_moment(workspace):
     assert os.stat(os.path.join(workspace.path, JOB)).st_mode & 0o777 == 0o600
 
 
+def test_two_who_have_waited_tidy_up_at_once(workspace, monkeypatch):
+    """The other one has removed it between our look and our lock."""
+    monkeypatch.setattr(Workspace, "is_awaited", lambda self: self.remove())
+    job.tidy(workspace)
+    assert not workspace.exists()
+
+
 @pytest.mark.parametrize("make", [lambda path: path.symlink_to("/tmp"), lambda path: path.write_text("")])
 def test_somebody_elses_entry_is_refused(tmp_path, make):
     make(tmp_path / ".main.clone")

@@ -3,14 +3,19 @@
 
 from __future__ import annotations
 
+import os
+import pwd
+
 import pytest
 from ansible_collections.walstream.postgresql.plugins.module_utils._errors import WalstreamError
 from ansible_collections.walstream.postgresql.plugins.module_utils._postgresql.lsn import Lsn, TimelineHistory
 from ansible_collections.walstream.postgresql.plugins.module_utils._system.accounts import User
+from ansible_collections.walstream.postgresql.plugins.module_utils._upstream import diagnosis
 from ansible_collections.walstream.postgresql.plugins.module_utils._upstream.diagnosis import (
     Standing,
     compare,
     diagnose_upstream,
+    end_of_upstream,
 )
 from ansible_collections.walstream.postgresql.plugins.module_utils._upstream.login_errors import (
     UpstreamNames,
@@ -145,3 +150,24 @@ def test_whom_a_conninfo_names(conninfo, expected):
 def test_a_hostile_slot_name_never_reaches_a_server():
     with pytest.raises(WalstreamError):
         diagnose_upstream({"host": "nowhere.invalid"}, 'x"; DROP', POSTGRES)
+
+
+@pytest.mark.parametrize(
+    "ask", [lambda user: diagnose_upstream({}, None, user), lambda user: end_of_upstream({}, user)]
+)
+def test_a_login_has_nothing_of_our_own_environment(monkeypatch, ask):
+    """Root's certificate, password or service file is not what the server would use."""
+    me = pwd.getpwuid(os.getuid())
+    seen = []
+
+    def connect(**_keywords):
+        seen.append(dict(os.environ))
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(diagnosis.psycopg2, "connect", connect)
+    monkeypatch.setenv("PGSSLCERT", "/root/mine.crt")
+    with pytest.raises(ZeroDivisionError):
+        ask(User(me.pw_name, me.pw_uid, me.pw_gid, "/home/of/the/server"))
+    assert seen[0]["HOME"] == "/home/of/the/server"
+    assert "PGSSLCERT" not in seen[0]
+    assert os.environ["PGSSLCERT"] == "/root/mine.crt"
