@@ -130,8 +130,9 @@ def test_worker_killed_during_the_clone(empty_replica: Topology) -> None:
     playing = topology.start("site", inventory=topology.inventory(replication_max_rate="10M"))
     sender = hold_the_clone(topology, playing)
     playing.kill()
-    # The module's own process outlives the playbook for some seconds, and would tidy up.
-    topology.replica.shell("pkill -9 -u root -x python3; pkill -9 -u postgres; :")
+    # The module's own process outlives the playbook for some seconds, and would tidy up. It acts as postgres at times,
+    # and only its real user is always root.
+    topology.replica.shell("pkill -9 -U root -x python3; pkill -9 -u postgres; :")
     topology.primary.run("kill", "-CONT", sender)
     assert ".main.clone" in topology.replica.beside
     assert topology.site().succeeded().result("Base backup")["basebackup"]["action"] == "cloned"
