@@ -403,6 +403,7 @@ def intent_of(params: dict[str, Any], version: int | None) -> Intent:
 
 
 def proof_of(asked: Mapping[str, Any], upstream: Mapping[str, Any], slot: str | None) -> Proof:
+    """What the option asks for: that a standby streams from where it is told to, and has what that has."""
     expected = Expected(
         standby=True,
         streaming=True,
@@ -413,6 +414,13 @@ def proof_of(asked: Mapping[str, Any], upstream: Mapping[str, Any], slot: str | 
         caught_up=True,
     )
     return Proof(expected, asked["timeout"])
+
+
+def _check_proof(params: dict[str, Any]) -> None:
+    if params["proof"] and params["state"] not in RUNNING_STATES:
+        raise WalstreamError(
+            f"a 'proof' is given by a server that runs, and 'state' is '{params['state']}': set it to 'started'"
+        )
 
 
 def _check_slots(params: dict[str, Any]) -> None:
@@ -450,6 +458,7 @@ def shown(layout: Layout, owner: User, outcome: Outcome) -> dict[str, Any]:
 def work(module: AnsibleModule) -> dict[str, Any]:
     params = module.params
     _check_slots(params)
+    _check_proof(params)
     owner = owner_for(params["owner"], module.check_mode)
     layout = resolve(Wish.from_params(params, params["name"]), location.look_around())
     cluster = Cluster(layout, owner, intent_of(params, layout.paths.version), module.check_mode)

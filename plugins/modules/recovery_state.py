@@ -219,10 +219,7 @@ def work(module: AnsibleModule) -> dict[str, Any]:
 def expected(params: Mapping[str, Any]) -> Expected:
     """What the options ask for. An option that says nothing about the state asked for is a mistake."""
     standby = params["state"] == "standby"
-    said = [
-        name for name in ONLY_FOR_STANDBYS if params[name] not in (None, {}) and params[name] is not False
-    ]
-    stray = [] if standby else said
+    stray = [] if standby else [name for name in ONLY_FOR_STANDBYS if _is_asked(params[name])]
     if stray:
         raise WalstreamError(f"'{stray[0]}' is about a standby and means nothing with 'state: primary'")
     if params["caught_up"] and not params["streaming"]:
@@ -242,6 +239,11 @@ def expected(params: Mapping[str, Any]) -> Expected:
         slots=tuple(params["slots"]),
         **{name: params[name] for name in AS_THEY_ARE},
     )
+
+
+def _is_asked(value: Any) -> bool:
+    """Whether an option says anything; 0 does."""
+    return value is not None and value is not False and value != {}
 
 
 def _lsn(text: str | None) -> Lsn | None:

@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -30,16 +31,15 @@ def without(node: Node) -> tuple[str, str]:
     return ("--limit", f"all:localhost:!{node.name}")
 
 
-def own_play(topology: Topology, directory: Path, role: str, node: Node) -> Run:
-    """A playbook of other people, with one play for one host."""
-    play = {
-        "hosts": node.name,
-        "gather_facts": False,
-        "tasks": [{"ansible.builtin.include_role": {"name": f"walstream.postgresql.{role}"}}],
-    }
+def own_play(
+    topology: Topology, directory: Path, role: str, node: Node, *more: Mapping[str, Any], **options: Any
+) -> Run:
+    """A playbook of other people: one play for one host, which includes the role, and `more` behind it."""
+    include = {"ansible.builtin.include_role": {"name": f"walstream.postgresql.{role}"}}
+    plays = [{"hosts": node.name, "gather_facts": False, "tasks": [include]}, *more]
     path = directory / "own.yml"
-    path.write_text(yaml.safe_dump([play]))
-    return topology.play(os.path.relpath(path.with_suffix(""), REPOSITORY / "playbooks"))
+    path.write_text(yaml.safe_dump(plays))
+    return topology.play(os.path.relpath(path.with_suffix(""), REPOSITORY / "playbooks"), **options)
 
 
 def lose_data(node: Node) -> None:
@@ -49,21 +49,22 @@ def lose_data(node: Node) -> None:
 
 def test_a_proof_is_not_taken_for_a_later_one(disposable: Topology, tmp_path: Path) -> None:
     """A new replica that proved itself when it was started has to do so again in a later play of the same run."""
-    start = {"ansible.builtin.include_role": {"name": "walstream.postgresql.replica"}}
+    replica = disposable.replica
+    lose_data(replica)
     pause = "psql -qc 'SELECT pg_wal_replay_pause()'"
     spoil = {"ansible.builtin.command": pause, "become": True, "become_user": "postgres"}
-    whole = str(REPOSITORY / "playbooks" / "verify.yml")
-    play = {"hosts": disposable.replica.name, "gather_facts": False, "tasks": [start, spoil]}
-    path = tmp_path / "chain.yml"
-    path.write_text(yaml.safe_dump([play, {"ansible.builtin.import_playbook": whole}]))
-    lose_data(disposable.replica)
-    inventory = disposable.inventory(replication_timeout=10)
-    run = disposable.play(
-        os.path.relpath(path.with_suffix(""), REPOSITORY / "playbooks"), inventory=inventory
+    run = own_play(
+        disposable,
+        tmp_path,
+        "replica",
+        replica,
+        {"hosts": replica.name, "gather_facts": False, "tasks": [spoil]},
+        {"ansible.builtin.import_playbook": str(REPOSITORY / "playbooks" / "verify.yml")},
+        inventory=disposable.inventory(replication_timeout=10),
     )
     run.sentence("replay stands still")
     assert run.result("Configure and run the server")["recovery_state"]["upstream"]["streaming"]
-    disposable.replica.psql("SELECT pg_wal_replay_resume()")
+    replica.psql("SELECT pg_wal_replay_resume()")
     disposable.verify().settled()
 
 

@@ -374,6 +374,8 @@ def test_a_standby(servers, suite):
     assert again["recovery_state"] is None
     assert cluster.info()["upstream"] == {**upstream, "port": str(primary.port), "application_name": "it's b"}
 
+    idle = cluster(state="present", **wanted, proof={"timeout": 1})
+    assert "a 'proof' is given by a server that runs, and 'state' is 'present'" in idle["msg"]
     other = cluster(**wanted, proof={"system_identifier": "1", "timeout": 60})
     assert "this is another cluster" in other["msg"]
     primary.stop("immediate")

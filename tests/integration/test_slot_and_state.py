@@ -144,6 +144,7 @@ class TestSlot:
 def standby(shared_servers, primary):
     """A standby of the primary through a slot of its own."""
     primary.psql("SELECT pg_create_physical_replication_slot('replica', true)")
+    primary.psql("CREATE TABLE t (i int)")
     node = shared_servers.standby(primary, slot="replica", name="replica1")
     primary.wait_for("SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'", "1")
     return node
@@ -155,7 +156,7 @@ def state_of(node, **arguments):
 
 class TestStateAsExpected:
     def test_both_sides(self, primary, standby, suite):
-        primary.psql("CREATE TABLE IF NOT EXISTS t (i int); INSERT INTO t VALUES (1)")
+        primary.psql("INSERT INTO t VALUES (1)")
         above = state_of(primary, state="primary", replicas=["replica1"], slots=["replica"])
         assert not above.get("failed"), above
         assert not above["changed"]

@@ -421,10 +421,10 @@ class Cluster:
             outcome.pending_restart = list(loaded.pending_restart)
 
     def _prove(self) -> None:
-        proof, postmaster = self._intent.proof, running_postmaster(self._paths.data_directory)
-        if proof is None or postmaster is None or self._check_mode:
+        proof = self._intent.proof
+        if proof is None or self._check_mode:
             return
-        login = location.local_login(postmaster, self._owner.name)
+        login = location.local_login(self._ready_postmaster(), self._owner.name)
         self.outcome.recovery_state = prove(login, proof.expected, proof.timeout)
 
 

@@ -202,10 +202,11 @@ class DebianLayout:
 
     def _announce(self) -> None:
         """systemd starts the clusters that it knew at boot; apt keeps the packages of versions that have clusters."""
+        me = current_user()
         if self.host.systemd:
-            system_runner(current_user())(["systemctl", "daemon-reload"])
+            system_runner(me)(["systemctl", "daemon-reload"])
         if os.geteuid() == 0 and os.access(APT_UPDATE, os.X_OK):
-            start([APT_UPDATE])
+            start([APT_UPDATE], me)
 
 
 def _site() -> guc_file.Configuration:

@@ -83,7 +83,7 @@ class Watcher:
         if self._end_of_upstream:
             seen = seen.confirmed_by(*self._end_of_upstream)
             expected = with_end_of_upstream(expected, seen, *self._end_of_upstream)
-        lacking = unmet(expected, seen) or list(filter(None, [obstacle]))
+        lacking = unmet(expected, seen) or ([obstacle] if obstacle else [])
         if self._expected.encrypted and self._login.is_local and not lacking:
             lacking = [sentence for sentence in [certificate.objection(self._server)] if sentence]
         return Look(tuple(lacking), seen, is_hopeless(self._expected, seen))

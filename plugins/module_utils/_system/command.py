@@ -82,12 +82,13 @@ def system_runner(user: User) -> Runner:
     return run
 
 
-def start(argv: Sequence[str]) -> None:
-    """Start a program, as whoever we are, that nobody needs to wait for. How it ends is its own affair."""
+def start(argv: Sequence[str], user: User) -> None:
+    """Start a program as `user` that nobody needs to wait for. How it ends is its own affair."""
     subprocess.Popen(
         list(argv),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
+        **user.popen_options(),
     )

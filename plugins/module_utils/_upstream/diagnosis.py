@@ -7,9 +7,8 @@ does, as its system user and with its connection string, and ask for WAL where i
 
 from __future__ import annotations
 
-import contextlib
 import select
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,9 +19,9 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._postgresql.l
     TimelineHistory,
     require_slot_name,
 )
-from ansible_collections.walstream.postgresql.plugins.module_utils._system.accounts import (
-    User,
-    clean_environment,
+from ansible_collections.walstream.postgresql.plugins.module_utils._system.accounts import User
+from ansible_collections.walstream.postgresql.plugins.module_utils._upstream.connection import (
+    replication_connection,
 )
 from ansible_collections.walstream.postgresql.plugins.module_utils._upstream.login_errors import (
     UpstreamNames,
@@ -94,7 +93,7 @@ def diagnose_upstream(
         require_slot_name(slot)
     upstream = UpstreamNames.of(conninfo, slot, user.name, user.home)
     try:
-        with _login(conninfo, upstream, user) as connection:
+        with replication_connection(_keywords(conninfo, upstream), user) as connection:
             return _interrogate(connection, upstream, standby)
     except psycopg2.Error as error:
         return [explain(error.pgcode, str(error), upstream)]
@@ -107,31 +106,25 @@ def end_of_upstream(conninfo: Mapping[str, Any], user: User) -> tuple[int, Lsn]:
     """
     upstream = UpstreamNames.of(conninfo, None, user.name, user.home)
     try:
-        with _login(conninfo, upstream, user) as connection, connection.cursor() as cursor:
+        with (
+            replication_connection(_keywords(conninfo, upstream), user) as connection,
+            connection.cursor() as cursor,
+        ):
             system = _first_row(cursor, "IDENTIFY_SYSTEM")
     except psycopg2.Error as error:
         raise WalstreamError(explain(error.pgcode, str(error), upstream)) from None
     return int(system["timeline"]), Lsn.parse(str(system["xlogpos"]))
 
 
-@contextlib.contextmanager
-def _login(conninfo: Mapping[str, Any], upstream: UpstreamNames, user: User) -> Iterator[Any]:
-    """A connection to a walsender, as the server's own receiver makes it."""
-    keywords = {
+def _keywords(conninfo: Mapping[str, Any], upstream: UpstreamNames) -> dict[str, Any]:
+    """What the server's own receiver logs in with, except for its name."""
+    return {
         "connect_timeout": CONNECT_TIMEOUT,
         **conninfo,
         "passfile": upstream.passfile,
         "dbname": "replication",  # what the server's own receiver looks up in the password file
         "application_name": APPLICATION_NAME,
     }
-    with user.effective(), clean_environment(user):
-        connection = psycopg2.connect(
-            **keywords, connection_factory=psycopg2.extras.PhysicalReplicationConnection
-        )
-    try:
-        yield connection
-    finally:
-        connection.close()
 
 
 def _interrogate(connection: Any, upstream: UpstreamNames, standby: Standing | None) -> list[str]:

@@ -26,6 +26,9 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._system.accou
     User,
     clean_environment,
 )
+from ansible_collections.walstream.postgresql.plugins.module_utils._upstream.connection import (
+    replication_connection,
+)
 from ansible_collections.walstream.postgresql.plugins.module_utils._upstream.identity import Identity
 from ansible_collections.walstream.postgresql.plugins.module_utils._upstream.login_errors import (
     UpstreamNames,
@@ -110,17 +113,12 @@ class Upstream:
     def session(self) -> Iterator[Any]:
         """A connection to a walsender."""
         keywords = {key: value for key, value in self._keywords.items() if key != "dbname"}
-        try:
-            with self._owner.effective(), clean_environment(self._owner):
-                connection = psycopg2.connect(
-                    connection_factory=psycopg2.extras.PhysicalReplicationConnection, **keywords
-                )
-        except psycopg2.Error as error:
-            raise WalstreamError(f"no replication login: {self._explained(error)}") from None
-        try:
+        with contextlib.ExitStack() as stack:
+            try:
+                connection = stack.enter_context(replication_connection(keywords, self._owner))
+            except psycopg2.Error as error:
+                raise WalstreamError(f"no replication login: {self._explained(error)}") from None
             yield connection
-        finally:
-            connection.close()
 
     def identity(self) -> Identity:
         with self.session() as connection:

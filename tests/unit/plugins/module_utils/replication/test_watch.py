@@ -11,7 +11,6 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._postgresql.l
 from ansible_collections.walstream.postgresql.plugins.module_utils._postgresql.server import Login
 from ansible_collections.walstream.postgresql.plugins.module_utils._replication import watch
 from ansible_collections.walstream.postgresql.plugins.module_utils._replication.expectations import Expected
-from ansible_collections.walstream.postgresql.plugins.module_utils._replication.observation import Observation
 from ansible_collections.walstream.postgresql.plugins.module_utils._replication.watch import (
     Look,
     Watcher,
@@ -19,23 +18,12 @@ from ansible_collections.walstream.postgresql.plugins.module_utils._replication.
     where_to_look,
 )
 from ansible_collections.walstream.postgresql.plugins.module_utils._system.accounts import User
+from ansible_collections.walstream.postgresql.tests.unit.plugins.module_utils.replication.standby import (
+    STANDBY,
+)
 
 POSTGRES = User("postgres", 105, 109, "/var/lib/postgresql")
-SILENT = Observation(
-    version="15.18",
-    major=15,
-    role="postgres",
-    in_recovery=True,
-    system_identifier="42",
-    timeline=1,
-    lsn=Lsn.parse("0/3000060"),
-    received=Lsn.parse("0/3000000"),
-    wal_block_size=8192,
-    wal_segment_size=16777216,
-    pause_state="not paused",
-    receiver={"status": "streaming", "heard": False},
-    conninfo={"host": "db1"},
-)
+SILENT = replace(STANDBY, received=Lsn.parse("0/3000000"), receiver={"status": "streaming", "heard": False})
 HERE, FURTHER = (1, Lsn.parse("0/3000060")), (1, Lsn.parse("0/3000100"))
 
 

@@ -165,9 +165,9 @@ def test_a_login_has_nothing_of_our_own_environment(monkeypatch, ask):
         raise ZeroDivisionError
 
     monkeypatch.setattr(diagnosis.psycopg2, "connect", connect)
-    monkeypatch.setenv("PGSSLCERT", "/root/mine.crt")
+    monkeypatch.setenv("PGSSLCERT", "mine.crt")
     with pytest.raises(ZeroDivisionError):
         ask(User(me.pw_name, me.pw_uid, me.pw_gid, "/home/of/the/server"))
     assert seen[0]["HOME"] == "/home/of/the/server"
     assert "PGSSLCERT" not in seen[0]
-    assert os.environ["PGSSLCERT"] == "/root/mine.crt"
+    assert os.environ["PGSSLCERT"] == "mine.crt"
